@@ -1,0 +1,13 @@
+"""Accounts, classes, seats and attendance: the control plane, and the only place that knows a table.
+
+What other packages use stands here; `signaling` calls these and never a query.
+"""
+
+from __future__ import annotations
+
+from control.migrate import migrate
+from control.model import Account, Admission, NodeAddress
+from control.problem import Problem
+from control.service import Control
+
+__all__ = ["Account", "Admission", "Control", "NodeAddress", "Problem", "migrate"]

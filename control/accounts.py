@@ -1,0 +1,170 @@
+"""People: signing up and in, tokens, and changes of an account."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from control.database import Connection, Database, row, rows, run
+from control.ids import uuid7
+from control.model import Account
+from control.passwords import Passwords
+from control.problem import Problem
+from control.throttle import Throttle
+from control.tokens import digest, new_token
+
+SESSION_ABSOLUTE_S = 90 * 24 * 3600.0
+SESSION_IDLE_S = 30 * 24 * 3600.0
+USE_WRITTEN_EVERY_S = 3600.0
+API_TOKENS_MAX = 100  # per account
+PASSWORD = "password"  # the issuer of identities that a password proves
+
+
+@dataclass(frozen=True, slots=True)
+class ApiToken:
+    token_id: UUID
+    name: str
+    token: str
+    created_at: datetime
+
+
+class Accounts:
+    """What can be done with accounts; Problems as in the contract."""
+
+    def __init__(self, database: Database, passwords: Passwords, throttle: Throttle) -> None:
+        self._database = database
+        self._passwords = passwords
+        self._throttle = throttle
+
+    async def sign_up(
+        self, *, email: str, name: str, password: str, role: str, address: str
+    ) -> tuple[UUID, str]:
+        """Make an account; returns its id and a session token. Problem email_taken."""
+        await self._throttle.check_sign_up(address)
+        hashed = await self._passwords.hash(password)
+        account_id, token = uuid7(), new_token()
+        async with self._database.transaction() as connection:
+            await run(connection, "account.create", account_id, name, role, False)
+            identity = (PASSWORD, subject_of(email), account_id, email, hashed)
+            if await row(connection, "account.add_identity", *identity) is None:
+                raise Problem(409, "email_taken", "There is an account with this address already.")
+            await _add_session(connection, account_id, token)
+        return account_id, token
+
+    async def sign_in(self, *, email: str, password: str, address: str) -> tuple[UUID, str]:
+        """Return the account and a new session token; wrong_credentials tells nobody which part."""
+        subject = subject_of(email)
+        await self._throttle.check_sign_in(subject, address)
+        found = await self._database.row("account.by_identity", PASSWORD, subject)
+        encoded = found["password_hash"] if found is not None else None
+        right = await self._passwords.verify(encoded, password)
+        if found is None or not right:
+            await self._throttle.failed_sign_in(subject, address)
+            raise Problem(401, "wrong_credentials", "The address or the password is wrong.")
+        await self._throttle.signed_in(subject, address)
+        if self._passwords.is_outdated(found["password_hash"]):
+            better = await self._passwords.hash(password)
+            await self._database.rows("account.rehash", subject, encoded, better)
+        token = new_token()
+        async with self._database.transaction() as connection:
+            await _add_session(connection, found["account_id"], token)
+        return found["account_id"], token
+
+    async def sign_out(self, token: str) -> None:
+        await self._database.rows("account.remove_session", digest(token))
+
+    async def by_session(self, token: str) -> Account | None:
+        """Return who holds the session token, None where it is unknown, too old or unused too long."""
+        hashed = digest(token)
+        found = await self._database.row(
+            "account.by_session", hashed, SESSION_IDLE_S, USE_WRITTEN_EVERY_S
+        )
+        if found is not None and found["use_is_due"]:
+            await self._database.rows("account.touch_session", hashed)
+        return _account(found)
+
+    async def by_api_token(self, token: str) -> Account | None:
+        hashed = digest(token)
+        found = await self._database.row("account.by_api_token", hashed, USE_WRITTEN_EVERY_S)
+        if found is not None and found["use_is_due"]:
+            await self._database.rows("account.touch_api_token", hashed)
+        return _account(found)
+
+    async def me(self, account_id: UUID) -> Any:
+        """Return the row of `account.me`."""
+        found = await self._database.row("account.me", account_id)
+        if found is None:
+            raise Problem(401, "not_signed_in", "Sign in first.")
+        return found
+
+    async def change(
+        self, account_id: UUID, *, name: str | None, role: str | None, password: str | None,
+        token: str | None,
+    ) -> None:  # fmt: skip
+        """Change what is given; role_busy while seated. A new password signs out everywhere else."""
+        hashed = await self._passwords.hash(password) if password is not None else None
+        async with self._database.transaction() as connection:
+            held = await row(connection, "account.lock", account_id)
+            if held is None:
+                raise Problem(401, "not_signed_in", "Sign in first.")
+            if role is not None and role != held["role"]:
+                await _refuse_while_seated(connection, account_id)
+            await run(connection, "account.change", account_id, name, role)
+            if hashed is not None:
+                await run(connection, "account.change_password", account_id, hashed)
+                keep = digest(token) if token is not None else None
+                await run(connection, "account.remove_sessions", account_id, keep)
+                await run(connection, "account.remove_api_tokens", account_id)
+
+    async def delete(self, account_id: UUID) -> None:
+        """Forget the person; attendance stays under "Deleted user". Problem role_busy while seated."""
+        async with self._database.transaction() as connection:
+            if await row(connection, "account.lock", account_id) is None:
+                return
+            await _refuse_while_seated(connection, account_id)
+            for query in (
+                "account.remove_identities", "account.remove_api_tokens", "account.forget",
+            ):  # fmt: skip
+                await run(connection, query, account_id)
+            await run(connection, "account.remove_sessions", account_id, None)
+
+    async def add_api_token(self, account_id: UUID, name: str) -> ApiToken:
+        token, token_id = new_token(), uuid7()
+        created_at = await self._database.value(
+            "account.add_api_token", digest(token), token_id, account_id, name, API_TOKENS_MAX
+        )
+        if created_at is None:
+            raise Problem(
+                422, "invalid_request", f"An account has at most {API_TOKENS_MAX} tokens."
+            )
+        return ApiToken(token_id, name, token, created_at)
+
+    async def api_tokens(self, account_id: UUID, before: UUID | None, limit: int) -> list[Any]:
+        return await self._database.rows("account.api_tokens", account_id, before, limit)
+
+    async def remove_api_token(self, account_id: UUID, token_id: UUID) -> None:
+        if await self._database.value("account.remove_api_token", account_id, token_id) is None:
+            raise Problem(404, "not_found", "You have no such token.")
+
+
+def subject_of(email: str) -> str:
+    """Return the form in which addresses are compared."""
+    return unicodedata.normalize("NFKC", email).strip().casefold()
+
+
+async def _add_session(connection: Connection, account_id: UUID, token: str) -> None:
+    await run(connection, "account.add_session", digest(token), account_id, SESSION_ABSOLUTE_S)
+
+
+async def _refuse_while_seated(connection: Connection, account_id: UUID) -> None:
+    if await rows(connection, "account.seated", account_id):
+        raise Problem(409, "role_busy", "You are in a live class; leave or end it first.")
+
+
+def _account(found: Any) -> Account | None:
+    if found is None:
+        return None
+    return Account(found["account_id"], found["name"], found["role"], found["is_operator"])

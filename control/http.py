@@ -1,0 +1,145 @@
+"""What every answer of the origin has in common: problems as JSON, the Origin check, body limits."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+import asyncpg
+from aiohttp import web
+
+from control.database import AWAY, COLLISION, try_again
+from control.problem import Problem
+
+log = logging.getLogger(__name__)
+
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+API_BODY_BYTES_MAX = 64 * 1024
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+COOKIE = "lectern_session"
+SECURE_COOKIE = "__Host-lectern_session"
+
+# The code of an error that aiohttp raised by itself.
+_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+_DETAILS = {
+    404: "There is nothing at this address.",
+    405: "This address does not take that method.",
+    413: "The request is too large.",
+}
+
+
+def problem_response(problem: Problem) -> web.Response:
+    """Return the problem as RFC 9457 JSON."""
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "code": problem.code,
+        "detail": problem.detail,
+        **problem.extra,
+    }
+    response = web.Response(
+        status=problem.status,
+        body=json.dumps(body).encode(),
+        content_type="application/problem+json",
+        headers={"Cache-Control": "no-store"},
+    )
+    if problem.retry_after_s is not None:
+        response.headers["Retry-After"] = str(problem.retry_after_s)
+    return response
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every error into a problem; whatever is not expected is logged and said to be ours."""
+    try:
+        response = await handler(request)
+    except Problem as problem:
+        response = problem_response(problem)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        response = problem_response(_of_http(error))
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+    except (*AWAY, *COLLISION) as error:
+        log.warning("%s %s: the database is away: %r", request.method, _route(request), error)
+        response = problem_response(try_again())
+    except asyncpg.PostgresError:
+        log.exception("%s %s: the database refused", request.method, _route(request))
+        response = problem_response(_internal())
+    # The last line of defence of the origin: a bug must answer as JSON too.
+    except Exception:
+        log.exception("%s %s failed", request.method, _route(request))
+        response = problem_response(_internal())
+    if not response.prepared:
+        response.headers.setdefault("X-Content-Type-Options", "nosniff")
+        if request.path.startswith("/api/"):
+            response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+def origin_check(public_url: str | None) -> Callable[..., Awaitable[web.StreamResponse]]:
+    """Return the middleware that refuses unsafe requests which another site's page made."""
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method not in SAFE_METHODS and "Authorization" not in request.headers:
+            origin = request.headers.get("Origin")
+            has_cookie = any(name in request.cookies for name in (COOKIE, SECURE_COOKIE))
+            # Without a cookie, signing in is still something a foreign page must not do for somebody.
+            if has_cookie if origin is None else not _same(origin, request, public_url):
+                raise Problem(403, "bad_origin", "This request came from another site's page.")
+        return await handler(request)
+
+    return check
+
+
+def _same(origin: str, request: web.Request, public_url: str | None) -> bool:
+    try:
+        given = urlsplit(origin)
+        if public_url is not None:
+            public = urlsplit(public_url)
+            if (given.scheme, given.netloc) == (public.scheme, public.netloc):
+                return True
+    except ValueError:
+        return False
+    return bool(given.netloc) and given.netloc.lower() == request.host.lower()
+
+
+async def read_body(request: web.Request) -> bytes:
+    """Return the body of an API request; Problem too_large, invalid_request for another type."""
+    if (request.content_length or 0) > API_BODY_BYTES_MAX:
+        raise _too_large()
+    if request.content_type != "application/json":
+        raise Problem(400, "invalid_request", "The body must be sent as application/json.")
+    data = await request.content.read(API_BODY_BYTES_MAX + 1)
+    while len(data) <= API_BODY_BYTES_MAX and not request.content.at_eof():
+        data += await request.content.read(API_BODY_BYTES_MAX + 1 - len(data))
+    if len(data) > API_BODY_BYTES_MAX:
+        raise _too_large()
+    return data
+
+
+def _too_large() -> Problem:
+    return Problem(413, "too_large", f"A request has at most {API_BODY_BYTES_MAX} bytes here.")
+
+
+def _of_http(error: web.HTTPException) -> Problem:
+    code = _CODES.get(error.status, "invalid_request" if error.status < 500 else "internal")
+    return Problem(error.status, code, _DETAILS.get(error.status, error.reason))
+
+
+def _internal() -> Problem:
+    return Problem(500, "internal", "Something went wrong here; it was written down.")
+
+
+def _route(request: web.Request) -> str:
+    # The pattern, not the path: a path may hold a link's token.
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "(no route)"

@@ -1,0 +1,96 @@
+"""The shapes of the API's answers, as JSON Schema (2020-12, as OpenAPI 3.1 takes it)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Schema = dict[str, Any]
+
+ID: Schema = {"type": "string", "format": "uuid"}
+TIME: Schema = {"type": "string", "format": "date-time"}
+MAYBE_TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
+TEXT: Schema = {"type": "string"}
+SECONDS: Schema = {"type": "number", "minimum": 0}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+STATE: Schema = {"type": "string", "enum": ["created", "live", "ended"]}
+CAPACITY: Schema = {"type": "integer", "minimum": 1, "maximum": 1_000_000}
+YES_NO: Schema = {"type": "boolean"}
+
+
+def _object(**properties: Schema) -> Schema:
+    # Answers grow additively, so further properties are allowed; these are always there.
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _page(name: str) -> Schema:
+    return _object(items={"type": "array", "items": _ref(name)}, next={"type": ["string", "null"]})
+
+
+SCHEMAS: dict[str, Schema] = {
+    "Problem": _object(type=TEXT, title=TEXT, status={"type": "integer"}, code=TEXT, detail=TEXT),
+    "User": _object(
+        id=ID,
+        email={"type": ["string", "null"]},
+        name=TEXT,
+        role={"type": "string", "enum": ["teacher", "student"]},
+        active_class={"anyOf": [{"type": "null"}, _ref("ActiveClass")]},
+    ),
+    "ActiveClass": _object(id=ID, title=TEXT, state=STATE, is_host=YES_NO),
+    "Token": _object(id=ID, name=TEXT, created_at=TIME, used_at=MAYBE_TIME),
+    "TokenPage": _page("Token"),
+    "NewToken": _object(id=ID, name=TEXT, created_at=TIME, used_at=MAYBE_TIME, token=TEXT),
+    "Class": _object(
+        id=ID,
+        title=TEXT,
+        capacity=CAPACITY,
+        state=STATE,
+        link={"type": "string", "format": "uri"},
+        created_at=TIME,
+        started_at=MAYBE_TIME,
+        ended_at=MAYBE_TIME,
+        duration_s=SECONDS,
+        attendees=COUNT,
+        present=COUNT,
+    ),
+    "ClassPage": _page("Class"),
+    "Link": _object(
+        class_id=ID,
+        title=TEXT,
+        teacher_name=TEXT,
+        state=STATE,
+        attendees=COUNT,
+        present=COUNT,
+        capacity=CAPACITY,
+        started_at=MAYBE_TIME,
+        duration_s=SECONDS,
+    ),
+    "EventStream": TEXT,
+    "Csv": TEXT,
+    "Segment": _object(joined_at=TIME, left_at=MAYBE_TIME, reason={"type": ["string", "null"]}),
+    "Attendance": _object(
+        user_id=ID,
+        class_id=ID,
+        name=TEXT,
+        joined_at=TIME,
+        left_at=MAYBE_TIME,
+        duration_s=SECONDS,
+        estimated=YES_NO,
+        segments={"type": "array", "items": _ref("Segment")},
+    ),
+    "AttendancePage": _page("Attendance"),
+    "Attended": _object(
+        class_id=ID,
+        title=TEXT,
+        teacher_name=TEXT,
+        attendees=COUNT,
+        class_duration_s=SECONDS,
+        joined_at=TIME,
+        left_at=MAYBE_TIME,
+        duration_s=SECONDS,
+    ),
+    "AttendedPage": _page("Attended"),
+}

@@ -1,0 +1,260 @@
+"""The control plane as other packages see it."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from uuid import UUID
+
+from aiohttp import hdrs, web
+
+from control import openapi, operations
+from control.account_api import BEARER, AccountApi
+from control.accounts import SESSION_IDLE_S, Accounts
+from control.answers import answer
+from control.attendance import AttendanceApi
+from control.beats import Beats, Refused
+from control.class_api import ClassApi
+from control.classes import Classes
+from control.database import AWAY, Database, try_again
+from control.http import origin_check, problems
+from control.janitor import Janitor
+from control.lobby import Lobbies
+from control.model import Account, Admission, NodeAddress
+from control.passwords import Passwords
+from control.placement import Placement
+from control.problem import Problem
+from control.redis_map import RedisMap
+from control.seats import Seats
+from control.throttle import Throttle
+from wire.beat import Beat, Register
+from wire.codec import MESSAGE_BYTES_MAX, WireError, pack, unpack
+
+log = logging.getLogger(__name__)
+
+READY_TIMEOUT_S = 2.0
+HOST_ABSENCE_MAX_S = 30 * 60.0
+
+
+class Control:
+    """Every method raises Problem for what the client must be told."""
+
+    def __init__(
+        self,
+        database: Database,
+        redis_map: RedisMap,
+        *,
+        cluster_secret: str,
+        public_url: str | None,
+        secure_cookies: bool,
+        throttle: bool,
+        host_absence_max_s: float,
+    ) -> None:
+        self._database = database
+        self._map = redis_map
+        self._cluster_secret = cluster_secret
+        self._public_url = public_url
+        self._passwords = Passwords()
+        accounts = Accounts(database, self._passwords, Throttle(redis_map, on=throttle))
+        self._lobbies = Lobbies(database)
+        self._classes = Classes(database, changed=self._lobbies.look)
+        self._seats = Seats(database)
+        self._placement = Placement(database, redis_map)
+        self._beats = Beats(database, redis_map)
+        self._janitor = Janitor(
+            database, idle_s=SESSION_IDLE_S, host_absence_max_s=host_absence_max_s
+        )
+        self._account_api = AccountApi(accounts, secure_cookies=secure_cookies)
+        self._class_api = ClassApi(database, self._classes, self._account_api, public_url)
+        attendance = AttendanceApi(database, self._classes, self._account_api)
+        self._operations = [
+            *self._account_api.operations(),
+            *self._class_api.operations(),
+            *self._lobbies.operations(),
+            *attendance.operations(),
+        ]
+        self._document = openapi.document(self._operations)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @classmethod
+    async def open(
+        cls,
+        *,
+        database_url: str,
+        redis_url: str,
+        cluster_secret: str,
+        public_url: str | None = None,
+        secure_cookies: bool = False,
+        throttle: bool = True,
+        host_absence_max_s: float = HOST_ABSENCE_MAX_S,
+    ) -> Control:
+        """Connect and start what runs by itself; `close` ends it. The schema must be migrated.
+
+        A class whose teacher publishes nothing for `host_absence_max_s` ends by itself.
+        """
+        control = cls(
+            await Database.open(database_url),
+            RedisMap(redis_url),
+            cluster_secret=cluster_secret,
+            public_url=public_url,
+            secure_cookies=secure_cookies,
+            throttle=throttle,
+            host_absence_max_s=host_absence_max_s,
+        )
+        control._seats.start()
+        control._tasks = [
+            asyncio.create_task(control._janitor.run(), name="janitor"),
+            asyncio.create_task(control._lobbies.run(), name="lobbies"),
+        ]
+        return control
+
+    async def close(self) -> None:
+        """Stop every task and close every connection."""
+        self._lobbies.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._seats.close()
+        self._passwords.close()
+        await self._map.close()
+        await self._database.close()
+
+    def add_routes(self, app: web.Application) -> None:
+        """Add /api, /healthz and /readyz, and the middlewares that the whole origin shares:
+        problem+json for every error (404 and 405 too), the Origin check, body limits."""
+        app.middlewares.append(problems)
+        app.middlewares.append(origin_check(self._public_url))
+        operations.add(app, self._operations)
+        app.on_shutdown.append(self._end_streams)
+        app.router.add_get("/api/openapi.json", self._openapi)
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+
+    def add_internal_routes(self, app: web.Application) -> None:
+        """Add /internal/nodes and /internal/beat (`wire.beat`) to the internal listener's app."""
+        app.router.add_post("/internal/nodes", self._register)
+        app.router.add_post("/internal/beat", self._beat)
+
+    async def account_of(self, request: web.Request) -> Account:
+        """Return who is signed in by cookie or bearer token; Problem not_signed_in."""
+        return await self._account_api.account_of(request)
+
+    async def admit(
+        self,
+        account: Account,
+        *,
+        link_token: str | None = None,
+        class_id: UUID | None = None,
+        takeover: bool = False,
+        resume_of: UUID | None = None,
+    ) -> Admission:
+        """Take or renew the viewer's seat, by link or as the holder of a seat, committed on return.
+
+        `resume_of` names the session that is continued: while it is open it keeps its id and gets a
+        new fence; out of grace it becomes a new session in the same seat. Problems: link_invalid,
+        class_not_live, class_ended, class_full, active_elsewhere (with `class_id` of the other
+        class), own_class, not_found, replaced (another tab took the seat; final), try_again.
+        """
+        return await self._seats.admit(
+            account,
+            link_token=link_token,
+            class_id=class_id,
+            takeover=takeover,
+            resume_of=resume_of,
+        )
+
+    async def admit_host(self, account: Account, class_id: UUID) -> Admission:
+        """Give the teacher of a live class a new publishing session; not_found, not_owner,
+        class_not_live, class_ended. The earlier publishing session is revoked."""
+        return await self._classes.publish(account, class_id)
+
+    async def session_of(
+        self, account: Account, session_id: UUID
+    ) -> tuple[Admission, NodeAddress | None]:
+        """Return the open session that this account made and its node; Problem not_found."""
+        return await self._seats.session_of(account, session_id)
+
+    async def leave(self, account: Account, session_id: UUID, reason: str) -> None:
+        """End the session, `left` or `pagehide`; for a host it ends publishing only. Committed on
+        return; idempotent. The node hears of it in its next beat, and from signaling at once."""
+        await self._seats.leave(account, session_id, reason)
+
+    async def abandon(self, admission: Admission, reason: str) -> None:
+        """Undo an admission whose session no node could open."""
+        await self._seats.abandon(admission, reason)
+
+    async def place(self, class_id: UUID, *, exclude: frozenset[UUID] = frozenset()) -> NodeAddress:
+        """Return the class's origin node, choosing the least busy live one where it has none or only
+        an excluded one: Redis makes it fast, PostgreSQL decides. Problem no_capacity."""
+        return await self._placement.place(class_id, exclude)
+
+    async def bind_session(self, admission: Admission, node_id: UUID) -> None:
+        """Write down which node serves the session, before the session is opened there; Problem
+        replaced where the session has lost its seat meanwhile."""
+        await self._seats.bind(admission, node_id)
+
+    async def _end_streams(self, app: web.Application) -> None:
+        self._lobbies.close()
+
+    async def _openapi(self, request: web.Request) -> web.Response:
+        return answer(self._document)
+
+    async def _healthz(self, request: web.Request) -> web.Response:
+        return answer({"status": "ok"})
+
+    async def _readyz(self, request: web.Request) -> web.Response:
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                has_node = await self._database.value("node.ready")
+        except AWAY as error:
+            raise try_again() from error
+        if not has_node:
+            raise Problem(503, "no_capacity", "No media node is registered.", retry_after_s=1)
+        return answer({"status": "ready"})
+
+    async def _register(self, request: web.Request) -> web.Response:
+        secret = bearer(request)
+        if not hmac.compare_digest(secret.encode(), self._cluster_secret.encode()):
+            return web.Response(status=401, text="wrong cluster secret")
+        try:
+            message = unpack(Register, await _internal_body(request))
+            return _packed(await self._beats.register(message))
+        except WireError as error:
+            return web.Response(status=400, text=str(error))
+        except Refused as refused:
+            log.warning("a node was refused: %s", refused)
+            return web.Response(status=refused.status, text=str(refused))
+        except AWAY as error:
+            log.warning("a node cannot register: the database is away: %r", error)
+            return web.Response(status=503, headers={"Retry-After": "1"})
+
+    async def _beat(self, request: web.Request) -> web.Response:
+        try:
+            message = unpack(Beat, await _internal_body(request))
+            return _packed(await self._beats.beat(message, bearer(request)))
+        except WireError as error:
+            return web.Response(status=400, text=str(error))
+        except Refused as refused:
+            log.warning("the beat of node %.40r was refused: %s", message.node_id, refused)
+            return web.Response(status=refused.status, text=str(refused))
+
+
+def bearer(request: web.Request) -> str:
+    """Return the token of the Authorization header, empty where there is none."""
+    header = request.headers.get(hdrs.AUTHORIZATION, "")
+    return header[len(BEARER) :] if header.startswith(BEARER) else ""
+
+
+async def _internal_body(request: web.Request) -> bytes:
+    """Return the body; WireError when it is too large. aiohttp's own limit is for people's forms."""
+    data = bytearray()
+    async for chunk in request.content.iter_chunked(65536):
+        data += chunk
+        if len(data) > MESSAGE_BYTES_MAX:
+            raise WireError(f"more than {MESSAGE_BYTES_MAX} bytes")
+    return bytes(data)
+
+
+def _packed(message: object) -> web.Response:
+    return web.Response(body=pack(message), content_type="application/msgpack")

@@ -1,0 +1,128 @@
+-- register: Let a node serve; no row where its id is taken by another or was declared dead.
+INSERT INTO node (node_id, secret, internal_url, addresses, version, lease_until)
+VALUES ($1, $2, $3, $4::text::jsonb, $5, clock_timestamp() + make_interval(secs => $6))
+ON CONFLICT (node_id) DO UPDATE
+SET alive_at = clock_timestamp(), lease_until = excluded.lease_until,
+    internal_url = excluded.internal_url, addresses = excluded.addresses
+WHERE NOT node.reaped AND node.secret = excluded.secret
+RETURNING node_id
+
+-- succeed: Let the leases of earlier boots end whose place the new node has taken.
+UPDATE node SET lease_until = least(lease_until, clock_timestamp())
+WHERE internal_url = $1 AND node_id <> $2 AND NOT reaped AND lease_until > clock_timestamp()
+RETURNING node_id
+
+-- beat: Renew a node's lease; no row where the node is unknown, dead or not the one it says.
+UPDATE node
+SET alive_at = clock_timestamp(), lease_until = clock_timestamp() + make_interval(secs => $3),
+    beat_sequence = greatest(beat_sequence, $4), sessions = $5, classes = $6, egress_bps = $7,
+    cpu = $8, loop_lag_ms = $9
+WHERE node_id = $1 AND secret = $2 AND NOT reaped
+RETURNING beat_sequence
+
+-- known: Tell why a beat was refused.
+SELECT reaped, secret = $2 AS is_secret FROM node WHERE node_id = $1
+
+-- connected: Take down that sessions were connected; returns those that hold no seat (any more).
+WITH moment AS MATERIALIZED (
+    SELECT clock_timestamp() AS at
+), event AS MATERIALIZED (
+    SELECT e.*, at - make_interval(secs => ms_ago / 1000.0) AS connected_at
+    FROM moment, unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS e (session_id, fence, ms_ago)
+), confirmed AS (
+    UPDATE seat SET confirm_by = NULL, silent_since = NULL
+    FROM event
+    WHERE seat.session_id = event.session_id AND seat.fence = event.fence
+      AND confirm_by IS NOT NULL
+), dated AS (
+    -- Also for a segment that is closed by now: who connected, pressed leave and was quicker than
+    -- the beat did attend.
+    UPDATE attendance
+    SET connected_at = greatest(joined_at, least(event.connected_at, at)),
+        reason = CASE WHEN reason = 'never_connected' THEN 'disconnected' ELSE reason END
+    FROM event, moment
+    WHERE attendance.session_id = event.session_id AND attendance.fence = event.fence
+      AND attendance.connected_at IS NULL
+      AND (left_at IS NULL OR greatest(joined_at, event.connected_at) <= left_at)
+    RETURNING class_id, user_id, attendance.connected_at
+), met AS (
+    INSERT INTO class_attendee (class_id, user_id, first_connected_at)
+    SELECT class_id, user_id, min(connected_at) FROM dated GROUP BY class_id, user_id
+    ON CONFLICT DO NOTHING
+    RETURNING class_id
+), counted AS (
+    UPDATE class SET attendees = attendees + more.people
+    FROM (SELECT class_id, count(*) AS people FROM met GROUP BY class_id) AS more
+    WHERE class.class_id = more.class_id
+)
+SELECT event.session_id, event.fence, coalesce(attendance.reason, 'replaced') AS reason
+FROM event
+LEFT JOIN attendance ON attendance.session_id = event.session_id
+WHERE NOT EXISTS (
+    SELECT FROM seat
+    WHERE seat.session_id = event.session_id AND seat.fence = event.fence AND grace_until IS NULL)
+
+-- notices: What a node has to hear since its cursor, in the order of the transactions.
+SELECT written_by, class_id, session_id, fence, reason FROM node_notice
+WHERE node_id = $1 AND written_by >= $2
+ORDER BY written_by
+LIMIT $3
+
+-- horizon: Every transaction below this number is over, so what it wrote can be seen.
+SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+
+-- forget_notices: Delete what the node has confirmed to have heard.
+DELETE FROM node_notice WHERE node_id = $1 AND written_by < $2
+
+-- drop_notices: Delete what nobody is left to hear.
+DELETE FROM node_notice WHERE node_id = $1
+
+-- roster: List the nodes that may get new classes, the least busy first.
+SELECT node_id, internal_url, secret, sessions, classes, cpu, egress_bps FROM node
+WHERE lease_until > clock_timestamp() AND NOT reaped AND NOT draining
+ORDER BY sessions, classes, node_id
+LIMIT $1
+
+-- address: Find a node that lives.
+SELECT node_id, internal_url, secret FROM node
+WHERE node_id = $1 AND lease_until > clock_timestamp() AND NOT reaped
+
+-- origin: Find on which node a class is, and whether that node lives.
+SELECT class.state, class.origin_node, class.placement_epoch,
+       (lease_until > clock_timestamp() AND NOT reaped) IS TRUE AS alive, internal_url, secret
+FROM class LEFT JOIN node ON node_id = origin_node
+WHERE class_id = $1
+
+-- place: Put a class on a node, unless somebody placed it meanwhile or the node has died.
+UPDATE class SET origin_node = $2, placement_epoch = placement_epoch + 1
+WHERE class_id = $1 AND placement_epoch = $3 AND state <> 'ended'
+  AND EXISTS (SELECT FROM node
+              WHERE node_id = $2 AND lease_until > clock_timestamp() AND NOT reaped)
+RETURNING placement_epoch
+
+-- reap: Declare nodes dead whose lease is over.
+UPDATE node SET reaped = true
+WHERE NOT reaped AND lease_until < clock_timestamp()
+RETURNING node_id, alive_at
+
+-- unsettled: Find dead nodes whose sessions may still be open.
+SELECT node_id, alive_at FROM node WHERE reaped AND NOT settled
+
+-- settle: Note that nothing of a dead node is open any more.
+UPDATE node SET settled = true WHERE node_id = $1 AND reaped
+
+-- held: List open sessions of a node, a bounded number.
+SELECT session_id, fence FROM seat
+WHERE node_id = $1 AND session_id IS NOT NULL AND grace_until IS NULL
+LIMIT $2
+
+-- prune: Delete nodes that have been dead for long, a bounded number at a time.
+DELETE FROM node WHERE node_id IN (
+    SELECT node_id FROM node
+    WHERE settled AND alive_at < clock_timestamp() - make_interval(secs => $1) LIMIT $2)
+
+-- ready: Tell whether any node can serve.
+SELECT EXISTS (SELECT FROM node WHERE lease_until > clock_timestamp() AND NOT reaped)
+
+-- moment: Tell the time that counts, the database's.
+SELECT clock_timestamp()

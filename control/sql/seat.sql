@@ -1,0 +1,216 @@
+-- read: Read the seats of some people; those in locked classes cannot change any more.
+SELECT user_id, class_id, session_id, continues, is_host, fence, node_id, silent_since,
+       confirm_by IS NOT NULL AS unconfirmed,
+       grace_until IS NOT NULL AS in_grace,
+       (NOT is_host AND coalesce(grace_until, confirm_by) < clock_timestamp()) IS TRUE AS overdue
+FROM seat WHERE user_id = ANY($1::uuid[])
+
+-- of: Look up where some people sit, without locking.
+SELECT user_id, class_id,
+       (NOT is_host AND coalesce(grace_until, confirm_by) < clock_timestamp()) IS TRUE AS overdue
+FROM seat WHERE user_id = ANY($1::uuid[])
+
+-- lock_accounts: Hold accounts against deletion and change of role until the seats are written.
+SELECT account_id FROM account
+WHERE account_id = ANY($1::uuid[]) AND deleted_at IS NULL AND disabled_at IS NULL
+ORDER BY account_id
+FOR KEY SHARE
+
+-- known_sessions: Find which of these sessions were admitted already, by a commit nobody heard of.
+SELECT session_id, attendance.fence AS opened_fence, seat.fence
+FROM attendance LEFT JOIN seat USING (session_id)
+WHERE session_id = ANY($1::uuid[])
+
+-- take: Seat people who sit nowhere; those whom another transaction seated meanwhile are left out.
+WITH moment AS MATERIALIZED (
+    SELECT clock_timestamp() AS at
+), wanted AS MATERIALIZED (
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[])
+        AS w (user_id, class_id, session_id, node_id)
+), taken AS (
+    INSERT INTO seat (user_id, class_id, session_id, is_host, fence, node_id, confirm_by)
+    SELECT user_id, class_id, session_id, false, 1, node_id, at + make_interval(secs => $5)
+    FROM wanted, moment
+    ORDER BY user_id
+    ON CONFLICT (user_id) DO NOTHING
+    RETURNING user_id, class_id, session_id, node_id
+), opened AS (
+    INSERT INTO attendance (session_id, user_id, class_id, node_id, fence, joined_at)
+    SELECT session_id, user_id, class_id, node_id, 1, at FROM taken, moment
+), counted AS (
+    UPDATE class SET used = used + more.people
+    FROM (SELECT class_id, count(*) AS people FROM taken GROUP BY class_id) AS more
+    WHERE class.class_id = more.class_id
+)
+SELECT user_id FROM taken
+
+-- move: Give people who have a seat a new session in it, or move the seat to another class.
+WITH moment AS MATERIALIZED (
+    SELECT clock_timestamp() AS at
+), wanted AS MATERIALIZED (
+    SELECT w.*, seat.class_id AS old_class, seat.session_id AS old_session,
+           seat.fence AS old_fence, seat.node_id AS old_node, seat.grace_until AS old_grace,
+           at
+    FROM moment, unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[])
+        AS w (user_id, class_id, session_id, node_id, continues)
+    JOIN seat USING (user_id)
+), moved AS (
+    UPDATE seat
+    SET class_id = wanted.class_id, session_id = wanted.session_id, fence = seat.fence + 1,
+        continues = wanted.continues, node_id = wanted.node_id,
+        confirm_by = at + make_interval(secs => $6),
+        -- The earlier incarnation of the same session ends here, should the new one never connect.
+        silent_since = CASE WHEN wanted.session_id = old_session THEN at END,
+        grace_until = NULL
+    FROM wanted WHERE seat.user_id = wanted.user_id
+), told AS (
+    INSERT INTO node_notice (node_id, session_id, fence, reason)
+    SELECT old_node, old_session, old_fence, 'replaced' FROM wanted
+    WHERE old_node IS NOT NULL AND old_grace IS NULL
+), closed AS (
+    -- Estimated: the node may know that the old session fell silent before it was replaced.
+    UPDATE attendance
+    SET left_at = greatest(joined_at, connected_at, at), estimated = true,
+        reason = CASE WHEN wanted.class_id = old_class THEN 'replaced' ELSE 'left' END
+    FROM wanted
+    WHERE attendance.session_id = old_session AND old_session <> wanted.session_id
+      AND left_at IS NULL
+), continued AS (
+    UPDATE attendance SET fence = old_fence + 1, node_id = wanted.node_id
+    FROM wanted
+    WHERE attendance.session_id = old_session AND old_session = wanted.session_id
+), opened AS (
+    INSERT INTO attendance (session_id, user_id, class_id, node_id, fence, joined_at)
+    SELECT session_id, user_id, class_id, node_id, old_fence + 1, at
+    FROM wanted WHERE session_id <> old_session
+), counted AS (
+    UPDATE class SET used = used + change.people
+    FROM (
+        SELECT class_id, sum(people) AS people FROM (
+            SELECT class_id, 1 AS people FROM wanted WHERE class_id <> old_class
+            UNION ALL
+            SELECT old_class, -1 FROM wanted WHERE class_id <> old_class) AS steps
+        GROUP BY class_id) AS change
+    WHERE class.class_id = change.class_id AND change.people <> 0
+)
+SELECT user_id, old_fence + 1 AS fence FROM wanted
+
+-- take_host: Give the teacher the host's seat; no row where the teacher sits somewhere already.
+INSERT INTO seat (user_id, class_id, is_host, fence, silent_since)
+VALUES ($1, $2, true, 1, clock_timestamp())
+ON CONFLICT DO NOTHING
+RETURNING user_id
+
+-- publish: Give the host's seat a new publishing session and revoke the one before.
+WITH old AS MATERIALIZED (
+    SELECT * FROM seat WHERE user_id = $1 AND class_id = $2 AND is_host
+), told AS (
+    INSERT INTO node_notice (node_id, session_id, fence, reason)
+    SELECT node_id, session_id, fence, 'replaced' FROM old
+    WHERE node_id IS NOT NULL AND session_id IS NOT NULL
+)
+UPDATE seat
+SET session_id = $3, fence = seat.fence + 1, node_id = $4,
+    confirm_by = clock_timestamp() + make_interval(secs => $5)
+FROM old WHERE seat.user_id = old.user_id
+RETURNING seat.fence
+
+-- by_session: Find the open session of an account, with its class and its node.
+SELECT seat.session_id, seat.fence, seat.class_id, class.title, class.capacity, seat.user_id,
+       account.name, seat.is_host, seat.node_id, node.internal_url, node.secret
+FROM seat
+JOIN class USING (class_id)
+JOIN account ON account_id = user_id
+LEFT JOIN node ON node.node_id = seat.node_id AND NOT reaped
+WHERE session_id = $1 AND user_id = $2 AND grace_until IS NULL
+
+-- bind: Write down which node serves a session; no row where the session is not the seat's any more.
+WITH bound AS (
+    UPDATE seat SET node_id = $4
+    WHERE user_id = $1 AND session_id = $2 AND fence = $3 AND grace_until IS NULL
+    RETURNING session_id
+), noted AS (
+    UPDATE attendance SET node_id = $4 FROM bound WHERE attendance.session_id = bound.session_id
+)
+SELECT session_id FROM bound
+
+-- classes_of_sessions: Find the classes that an end of these sessions may change.
+SELECT class_id FROM attendance WHERE session_id = ANY($1::uuid[])
+UNION
+SELECT class_id FROM seat WHERE session_id = ANY($1::uuid[])
+
+-- end: End sessions: close their segments, and free their seats or leave them in grace.
+--
+-- One row of the arrays is one end: `fence` NULL means whichever; `ended_at` NULL means now;
+-- `grace_s` NULL frees the seat; `keep_fresh` false frees it also where the person was never
+-- connected to the class; `overdue` ends only what is past its time; `user_id` NULL means anybody.
+WITH moment AS MATERIALIZED (
+    SELECT clock_timestamp() AS at
+), wanted AS MATERIALIZED (
+    SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::timestamptz[], $5::text[],
+                         $6::boolean[], $7::float8[], $8::boolean[], $9::boolean[])
+        AS w (session_id, fence, user_id, ended_at, reason, estimated, grace_s, keep_fresh, overdue)
+), held AS MATERIALIZED (
+    SELECT wanted.*, seat.user_id AS holder, seat.class_id, seat.is_host, seat.node_id,
+           seat.fence AS held_fence, seat.grace_until, at
+    FROM wanted JOIN seat USING (session_id), moment
+    WHERE (wanted.fence IS NULL OR wanted.fence = seat.fence)
+      AND (wanted.user_id IS NULL OR wanted.user_id = seat.user_id)
+      AND (NOT overdue OR coalesce(seat.grace_until, seat.confirm_by) < at)
+), closed AS (
+    UPDATE attendance
+    SET left_at = greatest(joined_at, connected_at, least(
+            left_at, coalesce(wanted.ended_at, at), at, class.ended_at)),
+        reason = coalesce(attendance.reason, wanted.reason),
+        estimated = wanted.estimated
+    FROM wanted, moment, class
+    WHERE attendance.session_id = wanted.session_id
+      AND class.class_id = attendance.class_id
+      AND (wanted.fence IS NULL OR wanted.fence = attendance.fence)
+      AND (wanted.user_id IS NULL OR wanted.user_id = attendance.user_id)
+      AND (NOT overdue OR EXISTS (SELECT FROM held WHERE held.session_id = wanted.session_id))
+      -- Late truth may only move an estimated end, and only earlier.
+      AND (left_at IS NULL OR (attendance.estimated AND NOT wanted.estimated))
+    RETURNING attendance.session_id
+), told AS (
+    INSERT INTO node_notice (node_id, session_id, fence, reason)
+    SELECT node_id, session_id, held_fence, reason FROM held
+    WHERE node_id IS NOT NULL AND grace_until IS NULL
+), unpublished AS (
+    UPDATE seat SET session_id = NULL, node_id = NULL, confirm_by = NULL,
+           silent_since = coalesce(held.ended_at, at)
+    FROM held WHERE seat.user_id = holder AND held.is_host
+), freed AS (
+    DELETE FROM seat USING held
+    WHERE seat.user_id = holder AND NOT held.is_host
+      AND (grace_s IS NULL OR (NOT keep_fresh AND NOT EXISTS (
+          SELECT FROM class_attendee AS known
+          WHERE known.class_id = held.class_id AND known.user_id = holder)))
+    RETURNING seat.class_id
+), kept AS (
+    UPDATE seat
+    SET confirm_by = NULL, grace_until = at + make_interval(secs => grace_s),
+        silent_since = coalesce(held.ended_at, at)
+    FROM held
+    WHERE seat.user_id = holder AND NOT held.is_host AND held.grace_until IS NULL
+      AND grace_s IS NOT NULL AND (keep_fresh OR EXISTS (
+          SELECT FROM class_attendee AS known
+          WHERE known.class_id = held.class_id AND known.user_id = holder))
+), counted AS (
+    UPDATE class SET used = used - fewer.people
+    FROM (SELECT class_id, count(*) AS people FROM freed GROUP BY class_id) AS fewer
+    WHERE class.class_id = fewer.class_id
+)
+SELECT session_id FROM held
+
+-- overdue: Find seats whose session never connected or whose grace is over, a bounded number.
+SELECT seat.session_id, seat.fence, grace_until IS NOT NULL AS in_grace, silent_since,
+       attendance.connected_at IS NOT NULL AS was_connected
+FROM seat LEFT JOIN attendance USING (session_id)
+WHERE coalesce(grace_until, confirm_by) < clock_timestamp()
+LIMIT $1
+
+-- of_node: List what a node holds according to us.
+SELECT session_id, fence, confirm_by IS NULL AS connected
+FROM seat
+WHERE node_id = $1 AND session_id IS NOT NULL AND grace_until IS NULL

@@ -1,0 +1,84 @@
+"""The command line: `lectern COMMAND --help` tells what there is."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from lectern import VERSION, lifeline
+from lectern import settings as settings_module
+from lectern.child import EXIT_UNUSABLE
+from lectern.embedded import EmbeddedError
+from lectern.settings import SettingError, Settings
+
+COMMANDS = {
+    "up": "start everything on this machine: database, Redis, pages and media",
+    "demo": "teach a demo class on a running server: a moving picture and a melody",
+    "web": "run one web process: pages, API, signaling",
+    "sfu": "run one media node",
+    "migrate": "bring the database's schema up to date",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        return _run(options)
+    except (SettingError, EmbeddedError) as error:
+        print(f"lectern: {error}", file=sys.stderr)
+        return EXIT_UNUSABLE
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lectern",
+        description="Live classes: a teacher shares screen and sound, students watch at once.",
+    )
+    parser.add_argument("--version", action="version", version=f"lectern {VERSION}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        settings_module.add_options(command, name)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    settings = settings_module.load(options.command, options, os.environ)
+    if lifeline.SUPERVISOR not in os.environ:  # its supervisor has said it
+        for sentence in settings_module.unknown_variables(os.environ):
+            print(f"lectern: {sentence}", file=sys.stderr)
+    return _entry(options.command)(settings)
+
+
+def _entry(command: str) -> Callable[[Settings], int]:
+    # Imported late: the supervisor needs none of what a media node loads, and --help stays quick.
+    if command == "up":
+        from lectern import up
+
+        return up.main
+    if command == "web":
+        from lectern import web
+
+        return web.main
+    if command == "sfu":
+        from lectern import sfu
+
+        return sfu.main
+    if command == "demo":
+        from lectern import demo
+
+        return demo.main
+    from lectern import migrate
+
+    return migrate.main

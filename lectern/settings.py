@@ -1,0 +1,314 @@
+"""Every setting of Lectern: its default, its text, and where it may be given.
+
+A setting `udp_port` is the option `--udp-port` and the variable LECTERN_UDP_PORT; the option wins. Those that
+hold a secret are variables only, because everybody on a machine can read a process's arguments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import ipaddress
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PREFIX = "LECTERN_"
+NODES_MAX = 256  # processes on one machine, one per core
+
+
+class SettingError(Exception):
+    """A setting that cannot be used; the text is a sentence for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What a setting is besides its value."""
+
+    help: str
+    parse: Callable[[str], Any]
+    commands: tuple[str, ...]
+    metavar: str
+    secret: bool
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise ValueError("a port is a number from 1 to 65535")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= NODES_MAX:
+        raise ValueError(f"a number from 1 to {NODES_MAX} is expected")
+    return int(text)
+
+
+def _switch(text: str) -> bool:
+    if text not in ("on", "off"):
+        raise ValueError("it is on or off")
+    return text == "on"
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser().resolve()
+
+
+def _level(text: str) -> str:
+    if text not in ("debug", "info", "warning", "error"):
+        raise ValueError("it is debug, info, warning or error")
+    return text
+
+
+def _addresses(text: str) -> tuple[str, ...]:
+    return tuple(
+        str(ipaddress.ip_address(part.strip())) for part in text.split(",") if part.strip()
+    )
+
+
+def _url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise ValueError("it begins with http:// or https://")
+    return text.rstrip("/")
+
+
+def _setting(
+    default: Any,
+    help: str,
+    *commands: str,
+    parse: Callable[[str], Any] = str,
+    metavar: str = "TEXT",
+    secret: bool = False,
+) -> Any:
+    meta = Meta(help, parse, commands, metavar, secret)
+    return dataclasses.field(default=default, metadata={"lectern": meta})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of one process."""
+
+    data: Path = _setting(
+        Path(".lectern"),
+        "directory of everything that is kept: the embedded database, secrets, sockets, logs",
+        *("up", "web", "sfu", "migrate", "demo"),
+        parse=_path,
+        metavar="DIR",
+    )
+    host: str = _setting(
+        "127.0.0.1",
+        "address to serve on, for pages and media; 0.0.0.0 serves the network",
+        *("up", "web", "sfu"),
+        metavar="ADDRESS",
+    )
+    port: int = _setting(
+        8080, "TCP port of the pages and the API", "up", "web", parse=_port, metavar="PORT"
+    )
+    public_url: str | None = _setting(
+        None,
+        "address that people see, for class links; without it a link has the host that was asked",
+        *("up", "web"),
+        parse=_url,
+        metavar="URL",
+    )
+    tls_cert: Path | None = _setting(
+        None, "certificate chain (PEM), to serve https", "up", "web", parse=_path, metavar="FILE"
+    )
+    tls_key: Path | None = _setting(
+        None, "private key of --tls-cert (PEM)", "up", "web", parse=_path, metavar="FILE"
+    )
+    throttle: bool = _setting(
+        True,
+        "limit how often one address may try passwords and the like; off only on a loopback host",
+        *("up", "web"),
+        parse=_switch,
+        metavar="on|off",
+    )
+    udp_port: int = _setting(
+        7900,
+        "UDP port of the media; node number i of `lectern up` takes this port + i",
+        *("up", "sfu"),
+        parse=_port,
+        metavar="PORT",
+    )
+    advertise: tuple[str, ...] = _setting(
+        (),
+        "IP addresses at which browsers reach the media, with commas between them; without it the "
+        "host, or all addresses of the machine where the host is 0.0.0.0 or ::",
+        *("up", "sfu"),
+        parse=_addresses,
+        metavar="IP[,IP]",
+    )
+    nodes: int = _setting(
+        1, "media processes to run, one per core is best", "up", parse=_count, metavar="N"
+    )
+    internal_listen: str | None = _setting(
+        None,
+        "where this process listens for Lectern's other processes: unix:/path or address:port; "
+        "without it a socket in the data directory",
+        *("web", "sfu"),
+        metavar="WHERE",
+    )
+    control_url: str | None = _setting(
+        None,
+        "where a media node finds the internal listener of `lectern web`: unix:/path or "
+        "http://address:port; without it the socket in the data directory",
+        "sfu",
+        metavar="WHERE",
+    )
+    server: str = _setting(
+        "http://localhost:8080",
+        "the running server that the demo teaches on",
+        "demo",
+        parse=_url,
+        metavar="URL",
+    )
+    log_level: str = _setting(
+        "info",
+        "how much to say: debug, info, warning or error",
+        *("up", "web", "sfu"),
+        parse=_level,
+        metavar="LEVEL",
+    )
+    database_url: str | None = _setting(
+        None,
+        "PostgreSQL to use (postgresql://user:password@host/name); without it `lectern up` starts "
+        "its own",
+        *("up", "web", "migrate"),
+        secret=True,
+    )
+    redis_url: str | None = _setting(
+        None,
+        "Redis to use (redis://host:6379/0); without it `lectern up` starts its own",
+        *("up", "web"),
+        secret=True,
+    )
+    cluster_secret: str | None = _setting(
+        None,
+        "what media nodes register with; the same for all machines; without it one is made and kept "
+        "in the data directory",
+        *("up", "web", "sfu"),
+        secret=True,
+    )
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the host."""
+        return is_loopback(self.host)
+
+    @property
+    def https(self) -> bool:
+        """Whether browsers come by https, by our own certificate or a proxy's."""
+        return self.tls_cert is not None or (self.public_url or "").startswith("https://")
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that give a child process these settings; secrets are among them."""
+        variables = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value is None or value == ():
+                continue
+            if isinstance(value, bool):
+                value = "on" if value else "off"
+            elif isinstance(value, tuple):
+                value = ",".join(value)
+            variables[variable(field.name)] = str(value)
+        return variables
+
+
+def option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def variable(name: str) -> str:
+    return PREFIX + name.upper()
+
+
+def meta(field: dataclasses.Field[Any]) -> Meta:
+    found: Meta = field.metadata["lectern"]
+    return found
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def add_options(parser: argparse.ArgumentParser, command: str) -> None:
+    """Add the options of one command to its parser, each with its variable and default."""
+    secrets = []
+    for field in dataclasses.fields(Settings):
+        known = meta(field)
+        if command not in known.commands:
+            continue
+        if known.secret:
+            secrets.append(f"{variable(field.name)}: {known.help}")
+            continue
+        parser.add_argument(
+            option(field.name),
+            dest=field.name,
+            metavar=known.metavar,
+            help=f"{known.help} [{shown(field.default)}]".replace("%", "%%"),
+        )
+    text = "Every option is also a variable: --udp-port is LECTERN_UDP_PORT; the option wins."
+    if secrets:
+        text += "\nVariables only, because they hold secrets:\n  " + "\n  ".join(secrets)
+    parser.epilog = text
+
+
+def load(command: str, options: argparse.Namespace, environment: Mapping[str, str]) -> Settings:
+    """Return the settings of `command` from its options and the environment; SettingError."""
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(Settings):
+        known = meta(field)
+        text = getattr(options, field.name, None)
+        source = option(field.name)
+        if text is None:
+            text, source = environment.get(variable(field.name)) or None, variable(field.name)
+        if text is None or command not in known.commands:
+            continue
+        try:
+            values[field.name] = known.parse(text)
+        except ValueError as error:
+            raise SettingError(f"{source} is {text!r}, but {error}.") from error
+    settings = Settings(**values)
+    settings = dataclasses.replace(settings, data=settings.data.resolve())
+    _check(settings)
+    return settings
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Return a sentence for every LECTERN_* variable that is no setting: a typing error, mostly."""
+    known = [variable(field.name) for field in dataclasses.fields(Settings)]
+    sentences = []
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else "."
+            sentences.append(f"{name} is not a setting of Lectern{hint}")
+    return sentences
+
+
+def _check(settings: Settings) -> None:
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        raise SettingError("--tls-cert and --tls-key belong together; only one of them is given.")
+    for path in (settings.tls_cert, settings.tls_key):
+        if path is not None and not path.is_file():
+            raise SettingError(f"{path} (of --tls-cert or --tls-key) is not a file.")
+    if not settings.throttle and not settings.loopback:
+        raise SettingError(
+            f"--throttle off lets everybody try passwords without end, so it is refused on "
+            f"{settings.host}; it works on 127.0.0.1."
+        )
+    if settings.udp_port + settings.nodes - 1 > 65535:
+        raise SettingError("--udp-port + --nodes goes past port 65535.")
+
+
+def shown(default: Any) -> str:
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    return "none" if default in (None, ()) else str(default)

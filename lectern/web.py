@@ -1,0 +1,103 @@
+"""The `web` process: pages, control API and signaling on one origin; the nodes' internal listener."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+
+import aiohttp.web
+import uvloop
+
+import web.pages
+from control import Control
+from lectern import lifeline, logs
+from lectern.listen import host_and_port, resolve, unix_path
+from lectern.secret import cluster_secret
+from lectern.settings import SettingError, Settings
+from lectern.tls import tls_context
+from signaling import Signaling
+
+# Event streams stay open for hours; a stop does not wait for them longer than this.
+SHUTDOWN_TIMEOUT_S = 2.0
+
+logger = logging.getLogger(__name__)
+
+
+def main(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT."""
+    lifeline.hold()
+    logs.configure(settings.log_level)
+    uvloop.run(run(settings))
+    return 0
+
+
+async def run(settings: Settings) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    if settings.database_url is None or settings.redis_url is None:
+        raise SettingError(
+            "`lectern web` needs LECTERN_DATABASE_URL and LECTERN_REDIS_URL; "
+            "`lectern up` starts both by itself."
+        )
+    control = await Control.open(
+        database_url=settings.database_url,
+        redis_url=settings.redis_url,
+        cluster_secret=settings.cluster_secret or cluster_secret(settings.data),
+        public_url=settings.public_url,
+        secure_cookies=settings.https,
+        throttle=settings.throttle,
+    )
+    try:
+        async with Signaling(control) as signaling:
+            await _serve(settings, control, signaling, stopped)
+    finally:
+        await control.close()
+
+
+async def _serve(
+    settings: Settings, control: Control, signaling: Signaling, stopped: asyncio.Event
+) -> None:
+    internal = aiohttp.web.Application()
+    control.add_internal_routes(internal)
+    public = aiohttp.web.Application()
+    control.add_routes(public)
+    signaling.add_routes(public)
+    web.pages.add_routes(public)
+    runners = [_runner(internal), _runner(public)]
+    try:
+        for runner in runners:
+            await runner.setup()
+        await _listen_internally(runners[0], settings)
+        await aiohttp.web.TCPSite(
+            runners[1], resolve(settings.host), settings.port, ssl_context=tls_context(settings)
+        ).start()
+        logger.info("serving on %s port %d", settings.host, settings.port)
+        await stopped.wait()
+    finally:
+        for runner in reversed(runners):
+            await runner.cleanup()
+
+
+def _runner(app: aiohttp.web.Application) -> aiohttp.web.AppRunner:
+    return aiohttp.web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+
+
+async def _listen_internally(runner: aiohttp.web.AppRunner, settings: Settings) -> None:
+    where = settings.internal_listen or default_internal(settings.data)
+    path = unix_path(where)
+    if path is None:
+        await aiohttp.web.TCPSite(runner, *host_and_port(where)).start()
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)  # of a process that was killed; the supervisor runs one at a time
+    await aiohttp.web.UnixSite(runner, path).start()
+    path.chmod(0o600)
+
+
+def default_internal(data: Path) -> str:
+    """Return where `web` listens for the nodes of its own machine."""
+    return f"unix:{data / 'run' / 'web.sock'}"

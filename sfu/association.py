@@ -1,0 +1,41 @@
+"""SCTP of one session: aiortc's association within bounds."""
+
+from __future__ import annotations
+
+from aiortc.rtcsctptransport import RTCSctpCapabilities, RTCSctpTransport
+
+from sfu.dtls import DtlsTransport
+
+SCTP_PORT = 5000
+# A client's longest message is a comment; what it may leave unfinished is bounded as well.
+RECEIVE_WINDOW_BYTES_MAX = 128 * 1024
+STREAMS_MAX = 16
+GAPS_MAX = 1024
+
+
+class Association(RTCSctpTransport):
+    """An SCTP association whose peer cannot make it hoard memory."""
+
+    def __init__(self, dtls: DtlsTransport) -> None:
+        super().__init__(dtls, port=SCTP_PORT)
+        self._advertised_rwnd = RECEIVE_WINDOW_BYTES_MAX
+
+    async def begin(self, *, remote_port: int, remote_message_bytes_max: int) -> None:
+        """Start the association; the peer's messages come as channels' events."""
+        await self.start(RTCSctpCapabilities(remote_message_bytes_max), remote_port)
+
+    async def _handle_data(self, data: bytes) -> None:
+        await super()._handle_data(data)
+        if (
+            # The window is what a peer must keep to (RFC 9260 section 6.1).
+            self._advertised_rwnd < -RECEIVE_WINDOW_BYTES_MAX
+            or len(self._inbound_streams) > STREAMS_MAX
+            or len(self._data_channels) > STREAMS_MAX
+            or len(self._sack_misordered) > GAPS_MAX
+        ):
+            raise ConnectionError("the peer keeps to no bounds")
+
+    async def flush(self) -> None:
+        """Send what waits, as far as the window allows."""
+        await self._data_channel_flush()
+        await self._transmit()

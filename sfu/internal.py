@@ -1,0 +1,135 @@
+"""The node's internal HTTP API (`wire.session`): sessions opened, patched and closed by signaling."""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol
+
+from aiohttp import web
+
+from wire import codec
+from wire.session import (
+    CloseSession,
+    OpenSession,
+    PatchSession,
+    Refusal,
+    SessionOpened,
+    SessionPatched,
+)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+STATUS_OF = {
+    "stale": 409,
+    "no_capacity": 503,
+    "wrong_node": 503,
+    "unknown_session": 404,
+    "bad_message": 400,
+}
+
+
+class Refused(Exception):
+    """The node will not; becomes a `Refusal`."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.refusal = Refusal(code, detail)
+
+
+class ServingNode(Protocol):
+    """What the API asks of the node."""
+
+    @property
+    def secret(self) -> str: ...
+    def open_session(self, message: OpenSession) -> SessionOpened: ...
+    def patch_session(self, session_id: str, message: PatchSession) -> SessionPatched: ...
+    def close_session(self, session_id: str, message: CloseSession) -> None: ...
+    def end_class(self, class_id: str) -> None: ...
+
+
+class InternalServer:
+    """Listens on `host:port` or `unix:/path`; `url` is where it can be reached."""
+
+    def __init__(self, node: ServingNode, listen: str) -> None:
+        self._node = node
+        self._listen = listen
+        app = web.Application(
+            middlewares=[self._authorise], client_max_size=codec.MESSAGE_BYTES_MAX
+        )
+        app.add_routes(
+            [
+                web.post("/sessions", self._open),
+                web.patch("/sessions/{session_id}", self._patch),
+                web.delete("/sessions/{session_id}", self._close),
+                web.delete("/classes/{class_id}", self._end_class),
+                web.get("/health", self._health),
+            ]
+        )
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        self.url = ""
+
+    async def start(self) -> None:
+        """Listen; raises OSError as bind() does."""
+        await self._runner.setup()
+        if self._listen.startswith("unix:"):
+            path = self._listen.removeprefix("unix:")
+            _make_room(Path(path))
+            await web.UnixSite(self._runner, path).start()
+            os.chmod(path, 0o600)
+            self.url = self._listen
+            return
+        host, _, port = self._listen.rpartition(":")
+        await web.TCPSite(self._runner, host.strip("[]") or None, int(port)).start()
+        self.url = f"http://{host}:{self._runner.addresses[0][1]}"
+
+    async def stop(self) -> None:
+        await self._runner.cleanup()
+
+    @web.middleware
+    async def _authorise(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        expected = f"Bearer {self._node.secret}".encode()
+        given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+        if not hmac.compare_digest(expected, given):
+            return _refusal(401, Refusal("wrong_node", "the bearer is not this node's secret"))
+        try:
+            return await handler(request)
+        except Refused as refused:
+            return _refusal(STATUS_OF[refused.refusal.code], refused.refusal)
+        except codec.WireError as error:
+            return _refusal(400, Refusal("bad_message", str(error)))
+
+    async def _open(self, request: web.Request) -> web.Response:
+        message = codec.unpack(OpenSession, await request.read())
+        return _answer(self._node.open_session(message))
+
+    async def _patch(self, request: web.Request) -> web.Response:
+        message = codec.unpack(PatchSession, await request.read())
+        return _answer(self._node.patch_session(request.match_info["session_id"], message))
+
+    async def _close(self, request: web.Request) -> web.Response:
+        message = codec.unpack(CloseSession, await request.read())
+        self._node.close_session(request.match_info["session_id"], message)
+        return web.Response(status=204)
+
+    async def _end_class(self, request: web.Request) -> web.Response:
+        self._node.end_class(request.match_info["class_id"])
+        return web.Response(status=204)
+
+    async def _health(self, request: web.Request) -> web.Response:
+        return web.Response()
+
+
+def _make_room(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)  # of a process that was killed
+
+
+def _answer(message: SessionOpened | SessionPatched) -> web.Response:
+    return web.Response(body=codec.pack(message), content_type="application/msgpack")
+
+
+def _refusal(status: int, refusal: Refusal) -> web.Response:
+    return web.Response(status=status, body=codec.pack(refusal), content_type="application/msgpack")

@@ -1,0 +1,179 @@
+//! Whose datagram it is, and what becomes of it.
+
+use std::collections::HashMap;
+
+use super::{Node, Target};
+use crate::api::Event;
+use crate::ids::{PathId, SessionId, Time};
+use crate::session::{Role, Session};
+use crate::stun;
+
+impl Node {
+    pub(super) fn receive_stun(&mut self, arrived: Time, path: PathId, datagram: &[u8]) {
+        self.tally.stun_requests += 1;
+        if self.answer_check(arrived, path, datagram).is_none() {
+            self.tally.stun_refused += 1;
+        }
+    }
+
+    /// Answer one connectivity check (RFC 8445 section 7.3); None: not one under our credentials.
+    fn answer_check(&mut self, arrived: Time, path: PathId, datagram: &[u8]) -> Option<()> {
+        let request = stun::parse_request(datagram)?;
+        let id = *self.by_ufrag.get(request.local_ufrag)?;
+        let session = self.sessions.get_mut(&id)?;
+        let restarted = session.restart.as_ref().filter(|c| *c.ufrag == *request.local_ufrag);
+        let credentials = restarted.unwrap_or(&session.credentials);
+        if !request.verify(&credentials.pwd) {
+            return None;
+        }
+        let mut answer = Vec::with_capacity(96);
+        if request.controlled.is_some() {
+            // We are lite and so always controlled (RFC 8445 section 7.3.1.1).
+            stun::write_error(&mut answer, &request.transaction, 487, Some(&credentials.pwd));
+            self.push_pending(path, &answer);
+            return Some(());
+        }
+        if !request.unknown().is_empty() {
+            stun::write_unknown_attributes(
+                &mut answer,
+                &request.transaction,
+                request.unknown(),
+                &credentials.pwd,
+            );
+            // Never an answer larger than the question.
+            answer.truncate(if answer.len() <= datagram.len() { answer.len() } else { 0 });
+            self.push_pending(path, &answer);
+            return Some(());
+        }
+        stun::write_success(&mut answer, &request.transaction, path.address, &credentials.pwd);
+        if restarted.is_some() {
+            let new = session.restart.take()?;
+            let old = std::mem::replace(&mut session.credentials, new);
+            self.by_ufrag.remove(&old.ufrag);
+        }
+        let first = session.path().is_none();
+        let (new, gone) = session.note_check(arrived, path, request.use_candidate);
+        if new {
+            self.by_path.insert(path, id);
+        }
+        if let Some(gone) = gone {
+            self.by_path.remove(&gone);
+        }
+        if first {
+            self.events.push(Event::Reachable { session: id });
+        }
+        self.push_pending(path, &answer);
+        Some(())
+    }
+
+    pub(super) fn receive_dtls(&mut self, arrived: Time, path: PathId, datagram: &[u8]) {
+        let Some(session) = session_at(&self.by_path, &mut self.sessions, path) else {
+            self.tally.unknown_path += 1;
+            return;
+        };
+        if !session.admits_dtls(arrived, datagram.len()) {
+            self.tally.dtls_refused += 1;
+            return;
+        }
+        self.tally.dtls_in += 1;
+        session.counters.dtls_in += 1;
+        self.events.push(Event::Dtls { session: session.id, datagram: datagram.to_vec() });
+    }
+
+    pub(super) fn receive_rtp(&mut self, arrived: Time, path: PathId, datagram: &mut [u8]) {
+        let Node { by_path, sessions, rooms, timers, tally, events, .. } = self;
+        let Some(session) = session_at(by_path, sessions, path) else {
+            tally.unknown_path += 1;
+            return;
+        };
+        let opened = session.open_rtp(arrived, datagram);
+        let (Some((header, length, index)), Role::Publisher(publisher)) =
+            (opened, &mut session.role)
+        else {
+            session.counters.refused += 1;
+            tally.media_refused += 1;
+            return;
+        };
+        tally.media_in += 1;
+        let Some(room) = rooms.get_mut(&publisher.room).filter(|r| r.publisher == Some(session.id))
+        else {
+            return;
+        };
+        let payload_bytes_in = &mut session.counters.payload_bytes_in;
+        publisher.packet(
+            arrived,
+            index,
+            &header,
+            &datagram[..length],
+            &mut |slot, packet, codec, lost| {
+                let Some(codec) = codec else { return };
+                let admitted = room.slot(slot).admit(packet, codec, lost);
+                if admitted.stored {
+                    *payload_bytes_in += packet.payload.len() as u64;
+                }
+                room.note_admitted(arrived, slot, packet.marker, admitted, events);
+            },
+        );
+        let room_at = room.due();
+        let session_at = if publisher.wants_feedback() {
+            Some(publisher.due().unwrap_or(arrived))
+        } else {
+            publisher.due()
+        };
+        if let Some(at) = room_at {
+            timers.set_earlier(&mut room.wake, at, Target::Room(room.id));
+        }
+        if let Some(at) = session_at {
+            timers.set_earlier(&mut session.wake, at, Target::Session(session.id));
+        }
+    }
+
+    pub(super) fn receive_rtcp(&mut self, arrived: Time, path: PathId, datagram: &mut [u8]) {
+        let Node { by_path, sessions, rooms, timers, tally, .. } = self;
+        let Some(session) = session_at(by_path, sessions, path) else {
+            tally.unknown_path += 1;
+            return;
+        };
+        let length = match &mut session.keys {
+            Some(keys) => keys.opener.open_rtcp(datagram),
+            None => None,
+        };
+        let Some(length) = length else {
+            session.counters.refused += 1;
+            tally.media_refused += 1;
+            return;
+        };
+        session.counters.rtcp_in += 1;
+        session.heard_report(arrived);
+        let compound = &datagram[..length];
+        match &mut session.role {
+            Role::Publisher(publisher) => {
+                let room =
+                    rooms.get_mut(&publisher.room).filter(|r| r.publisher == Some(session.id));
+                let Some(room) = room else { return };
+                publisher
+                    .feedback(arrived, compound, |slot, report| room.slot(slot).note_clock(report));
+            }
+            Role::Viewer { room, viewer } => {
+                let Some(room) = rooms.get_mut(room) else { return };
+                viewer.feedback(arrived, compound, &room.slots);
+                room.take_wish(viewer);
+                if let Some(at) = room.due() {
+                    timers.set_earlier(&mut room.wake, at, Target::Room(room.id));
+                }
+                if viewer.has_work() {
+                    timers.set_earlier(&mut session.wake, arrived, Target::Session(session.id));
+                }
+            }
+            Role::None | Role::Waiting { .. } => {}
+        }
+    }
+}
+
+fn session_at<'a>(
+    by_path: &HashMap<PathId, SessionId>,
+    sessions: &'a mut HashMap<SessionId, Session>,
+    path: PathId,
+) -> Option<&'a mut Session> {
+    sessions.get_mut(by_path.get(&path)?)
+}

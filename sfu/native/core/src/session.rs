@@ -1,0 +1,299 @@
+//! One person's connection: ICE credentials and paths, SRTP keys, signs of life.
+
+use std::time::Duration;
+
+use crate::api::{Counters, Event, Outbox, SinkSpec};
+use crate::ids::{PathId, RoomId, SessionId, Ssrc, Time};
+use crate::publisher::Publisher;
+use crate::rtcp;
+use crate::rtp;
+use crate::srtp::{Opener, Sealer};
+use crate::viewer::Viewer;
+
+/// Tuples that passed a check; a browser has a handful (interfaces, address families, TCP).
+const PATHS_MAX: usize = 8;
+/// Conforming clients may leave 6 s between consent checks (RFC 7675 section 5.1: 5 s, +-20 %).
+const SILENCE_MAX: Duration = Duration::from_secs(8);
+/// For clients that were heard to report every second.
+const SILENCE_TALKATIVE_MAX: Duration = Duration::from_secs(5);
+const TALKATIVE_SIGNS: u32 = 3;
+/// Idle is not silent: pages notice a dead node by this.
+pub const IDLE_INTERVAL: Duration = Duration::from_millis(250);
+/// A ClientHello is two datagrams, a whole handshake a dozen; data channels stay far below this.
+const DTLS_DATAGRAMS_PER_SECOND_MAX: u32 = 2000;
+const DTLS_BYTES_PER_SECOND_MAX: usize = 4 * 1024 * 1024;
+
+pub struct Credentials {
+    pub ufrag: Box<[u8]>,
+    pub pwd: Box<[u8]>,
+}
+
+pub enum Role {
+    /// Known to ICE and DTLS only.
+    None,
+    /// A viewer whose keys are not there yet.
+    Waiting {
+        room: RoomId,
+        sinks: Vec<SinkSpec>,
+    },
+    Publisher(Box<Publisher>),
+    Viewer {
+        room: RoomId,
+        viewer: Box<Viewer>,
+    },
+}
+
+pub struct Keys {
+    pub sealer: Sealer,
+    pub opener: Opener,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SessionCounters {
+    pub packets_in: u64,
+    pub bytes_in: u64,
+    pub payload_bytes_in: u64,
+    pub rtcp_in: u64,
+    pub rtcp_out: u64,
+    pub dtls_in: u64,
+    pub dtls_out: u64,
+    pub refused: u64,
+    pub keyframes_asked: u64,
+}
+
+pub struct Session {
+    pub id: SessionId,
+    pub credentials: Credentials,
+    /// New ones after a restart, until a check under them is valid.
+    pub restart: Option<Credentials>,
+    pub keys: Option<Keys>,
+    pub role: Role,
+    pub wake: Option<Time>,
+    pub counters: SessionCounters,
+    paths: Vec<PathId>,
+    pub(crate) selected: Option<PathId>,
+    last_heard: Time,
+    reports_heard: u32,
+    pub silence_said: bool,
+    pub last_sent: Time,
+    dtls_second: Time,
+    dtls_datagrams: u32,
+    dtls_bytes: usize,
+}
+
+impl Session {
+    pub fn new(id: SessionId, credentials: Credentials, now: Time) -> Session {
+        Session {
+            id,
+            credentials,
+            restart: None,
+            keys: None,
+            role: Role::None,
+            wake: None,
+            counters: SessionCounters::default(),
+            paths: Vec::new(),
+            selected: None,
+            last_heard: now,
+            reports_heard: 0,
+            silence_said: false,
+            last_sent: now,
+            dtls_second: now,
+            dtls_datagrams: 0,
+            dtls_bytes: 0,
+        }
+    }
+
+    /// Where to send: the last nominated path, before that the first that was checked.
+    pub fn path(&self) -> Option<PathId> {
+        self.selected
+    }
+
+    pub fn paths(&self) -> &[PathId] {
+        &self.paths
+    }
+
+    /// Note a valid check. Returns (path is new, a path that had to make room for it).
+    pub fn note_check(
+        &mut self,
+        now: Time,
+        path: PathId,
+        nominated: bool,
+    ) -> (bool, Option<PathId>) {
+        self.heard(now);
+        let new = !self.paths.contains(&path);
+        let mut gone = None;
+        if new {
+            if self.paths.len() == PATHS_MAX {
+                let oldest = self.paths.iter().position(|p| Some(*p) != self.selected).unwrap_or(0);
+                gone = Some(self.paths.remove(oldest));
+            }
+            self.paths.push(path);
+        }
+        if nominated || self.selected.is_none() {
+            self.selected = Some(path);
+        }
+        (new, gone)
+    }
+
+    /// An authenticated packet came.
+    pub fn heard(&mut self, now: Time) {
+        self.last_heard = self.last_heard.max(now);
+    }
+
+    /// A report, or an answer to a ping, came.
+    pub fn heard_report(&mut self, now: Time) {
+        self.heard(now);
+        self.reports_heard = self.reports_heard.saturating_add(1);
+    }
+
+    pub fn silent_at(&self) -> Time {
+        let talkative = self.reports_heard >= TALKATIVE_SIGNS;
+        self.last_heard + if talkative { SILENCE_TALKATIVE_MAX } else { SILENCE_MAX }
+    }
+
+    /// Say once that the session is silent; else when that would be. Judged from the keys on: before
+    /// them the handshake has deadlines of its own.
+    pub fn note_silence(&mut self, now: Time, events: &mut Vec<Event>) -> Option<Time> {
+        if self.silence_said || self.keys.is_none() {
+            return None;
+        }
+        let at = self.silent_at();
+        if now < at {
+            return Some(at);
+        }
+        self.silence_said = true;
+        let ms_ago = now.since(self.last_heard).as_millis() as u32;
+        events.push(Event::Silent { session: self.id, ms_ago });
+        None
+    }
+
+    /// Open a packet: its header, its opened length and its 64-bit index. None: forged, replayed,
+    /// malformed, or without keys.
+    pub fn open_rtp(
+        &mut self,
+        now: Time,
+        datagram: &mut [u8],
+    ) -> Option<(rtp::Header, usize, u64)> {
+        let header = rtp::Header::parse(datagram)?;
+        match &mut self.role {
+            Role::Publisher(publisher) if publisher.expects(&header, datagram) => {}
+            Role::Publisher(publisher) => {
+                publisher.unknown_ssrc += 1;
+                return None;
+            }
+            _ => return None,
+        }
+        let (length, index) = self.keys.as_mut()?.opener.open_rtp(datagram, &header)?;
+        self.heard(now);
+        self.counters.packets_in += 1;
+        self.counters.bytes_in += datagram.len() as u64;
+        Some((header, length, index))
+    }
+
+    /// Seal and send a compound; an empty one is not sent.
+    pub fn send_rtcp(&mut self, path: PathId, rtcp: &mut Vec<u8>, out: &mut Outbox) {
+        let Some(keys) = &mut self.keys else { return };
+        if !rtcp.is_empty() && keys.sealer.seal_rtcp(rtcp) {
+            out.push(path, rtcp);
+            self.counters.rtcp_out += 1;
+        }
+    }
+
+    /// Ask this publisher for a key picture; false where it cannot be asked.
+    pub fn ask_keyframe(&mut self, rtcp: &mut Vec<u8>, out: &mut Outbox) -> bool {
+        let (Role::Publisher(publisher), Some(path)) = (&self.role, self.selected) else {
+            return false;
+        };
+        rtcp.clear();
+        rtcp::receiver_report(rtcp, publisher.ssrc, &[]);
+        if self.keys.is_none() || !publisher.ask_keyframe(rtcp) {
+            return false;
+        }
+        self.counters.keyframes_asked += 1;
+        self.send_rtcp(path, rtcp, out);
+        true
+    }
+
+    /// Under which SSRC an empty report goes out.
+    pub fn report_ssrc(&self) -> Ssrc {
+        match &self.role {
+            Role::Publisher(publisher) => publisher.ssrc,
+            Role::Viewer { viewer, .. } => viewer.report_ssrc(),
+            Role::None | Role::Waiting { .. } => Ssrc(1),
+        }
+    }
+
+    pub fn report(&self) -> Counters {
+        let c = &self.counters;
+        let mut counters = vec![
+            ("packets_in", c.packets_in),
+            ("bytes_in", c.bytes_in),
+            ("payload_bytes_in", c.payload_bytes_in),
+            ("rtcp_in", c.rtcp_in),
+            ("rtcp_out", c.rtcp_out),
+            ("dtls_datagrams_in", c.dtls_in),
+            ("dtls_datagrams_out", c.dtls_out),
+            ("refused", c.refused),
+            ("keyframes_asked", c.keyframes_asked),
+        ];
+        match &self.role {
+            Role::Publisher(publisher) => publisher.add_counters(&mut counters),
+            Role::Viewer { viewer, .. } => viewer.add_counters(&mut counters),
+            Role::None | Role::Waiting { .. } => {}
+        }
+        counters
+    }
+
+    /// Whether one more DTLS datagram may go up to Python in this second.
+    pub fn admits_dtls(&mut self, now: Time, bytes: usize) -> bool {
+        if now.since(self.dtls_second) >= Duration::from_secs(1) {
+            self.dtls_second = now;
+            self.dtls_datagrams = 0;
+            self.dtls_bytes = 0;
+        }
+        self.dtls_datagrams += 1;
+        self.dtls_bytes += bytes;
+        self.dtls_datagrams <= DTLS_DATAGRAMS_PER_SECOND_MAX
+            && self.dtls_bytes <= DTLS_BYTES_PER_SECOND_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session() -> Session {
+        let credentials = Credentials { ufrag: Box::from(&b"u"[..]), pwd: Box::from(&b"p"[..]) };
+        Session::new(SessionId(1), credentials, Time(0))
+    }
+
+    fn path(port: u16) -> PathId {
+        PathId { address: ([127, 0, 0, 1], port).into(), via: 0 }
+    }
+
+    #[test]
+    fn the_nominated_path_wins_and_paths_are_bounded() {
+        let mut session = session();
+        assert_eq!(session.note_check(Time(0), path(1), false), (true, None));
+        assert_eq!(session.path(), Some(path(1)));
+        session.note_check(Time(0), path(2), false);
+        assert_eq!(session.path(), Some(path(1)));
+        session.note_check(Time(0), path(2), true);
+        assert_eq!(session.path(), Some(path(2)));
+        for port in 3..9 {
+            session.note_check(Time(0), path(port), false);
+        }
+        assert_eq!(session.note_check(Time(0), path(9), false), (true, Some(path(1))));
+        assert!(session.paths().contains(&path(2)), "the selected path is never the one to go");
+    }
+
+    #[test]
+    fn a_client_that_reports_is_missed_sooner() {
+        let mut session = session();
+        assert_eq!(session.silent_at(), Time(8_000_000_000));
+        for _ in 0..3 {
+            session.heard_report(Time(1_000_000_000));
+        }
+        assert_eq!(session.silent_at(), Time(6_000_000_000));
+    }
+}

@@ -1,0 +1,331 @@
+//! One slot of a class: the ring of its packets, its time line, and the picture that a joiner starts with.
+
+use std::time::Duration;
+
+use crate::api::{CodecKind, CodecSpec};
+use crate::codec;
+use crate::ids::{Slot, Time};
+use crate::ring::{Meta, Ring};
+use crate::source::{ClockReport, Packet};
+
+const VIDEO_CACHE_BYTES_MAX: usize = 4 * 1024 * 1024;
+const VIDEO_CACHE_PACKETS_MAX: usize = 4096;
+const AUDIO_CACHE_BYTES_MAX: usize = 64 * 1024;
+const AUDIO_CACHE_PACKETS_MAX: usize = 256;
+/// Codecs one slot has seen; a class that changes codec more often than that stays with these.
+const CODECS_MAX: usize = 8;
+/// A longer group of pictures is not worth replaying: the joiner would see the past for too long.
+const REPLAY_FRAMES_MAX: u32 = 150;
+const REPLAY_BYTES_FACTOR_MAX: u64 = 3;
+/// Chromium sends a still screen once a second, and silence with DTX every 400 ms.
+const FLOW_SILENCE_MAX: Duration = Duration::from_secs(3);
+
+/// The newest key picture in the ring and what came since.
+#[derive(Clone, Copy, Debug)]
+struct Picture {
+    position: u64,
+    timestamp: u32,
+    keyframe_bytes: u64,
+    bytes: u64,
+    frames: u32,
+}
+
+/// Where a viewer can begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    At(u64),
+    /// Not before the next keyframe.
+    NeedsKeyframe,
+}
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    pub stored: bool,
+    pub keyframe: bool,
+    /// The slot drops packets until a keyframe comes.
+    pub needs_keyframe: bool,
+}
+
+pub struct SlotState {
+    pub slot: Slot,
+    pub ring: Ring,
+    pub codecs: Vec<CodecSpec>,
+    /// The publisher's clock on the slot's time line; None until its first sender report.
+    pub clock: Option<ClockReport>,
+    pub flows: bool,
+    /// Timestamp out minus timestamp in, for the current source.
+    offset: Option<u32>,
+    last: Option<(u32, Time)>,
+    source_timestamp: Option<u32>,
+    picture: Option<Picture>,
+    awaits_keyframe: bool,
+}
+
+impl SlotState {
+    pub fn new(slot: Slot) -> SlotState {
+        let (bytes, packets) = match slot {
+            Slot::Video => (VIDEO_CACHE_BYTES_MAX, VIDEO_CACHE_PACKETS_MAX),
+            Slot::Mic | Slot::ScreenAudio => (AUDIO_CACHE_BYTES_MAX, AUDIO_CACHE_PACKETS_MAX),
+        };
+        SlotState {
+            slot,
+            ring: Ring::new(bytes, packets),
+            codecs: Vec::new(),
+            clock: None,
+            flows: false,
+            offset: None,
+            last: None,
+            source_timestamp: None,
+            picture: None,
+            awaits_keyframe: slot == Slot::Video,
+        }
+    }
+
+    /// Another source feeds the slot from its next packet on: timestamps go on by the time that passed.
+    pub fn change_source(&mut self) {
+        self.offset = None;
+        self.clock = None;
+        self.source_timestamp = None;
+        self.awaits_keyframe = self.slot == Slot::Video;
+    }
+
+    /// Store a packet of the current source. `lost_before`: what was between it and the last is gone.
+    pub fn admit(&mut self, packet: &Packet<'_>, spec: &CodecSpec, lost_before: bool) -> Admitted {
+        self.awaits_keyframe |= lost_before && self.slot == Slot::Video;
+        let Some(glance) = codec::glance(spec.kind, packet.payload) else {
+            return self.refused();
+        };
+        let Some(codec) = self.codec_index(spec) else { return self.refused() };
+        let new_time = self.source_timestamp != Some(packet.timestamp);
+        self.source_timestamp = Some(packet.timestamp);
+        let starts_frame = glance.starts_frame.unwrap_or(new_time);
+        // H264 sends parameter sets and slices of one picture as several such packets: the first counts.
+        let keyframe = self.slot == Slot::Video && glance.starts_keyframe && new_time;
+        if self.awaits_keyframe && !keyframe {
+            return self.refused();
+        }
+        self.awaits_keyframe = false;
+        let timestamp = self.timestamp_out(packet, spec.clock_rate);
+        let meta = Meta {
+            timestamp,
+            marker: packet.marker,
+            codec,
+            starts_frame,
+            keyframe,
+            arrived: packet.arrived,
+        };
+        let position = self.ring.push(meta, packet.payload);
+        self.last = Some((timestamp, packet.arrived));
+        self.note_picture(position, timestamp, keyframe, packet.payload.len() as u64);
+        Admitted { stored: true, keyframe, needs_keyframe: false }
+    }
+
+    /// Note a sender report of the current source (its RTP timestamp as sent by the publisher).
+    pub fn note_clock(&mut self, report: ClockReport) {
+        if let Some(offset) = self.offset {
+            let timestamp = report.timestamp.wrapping_add(offset);
+            self.clock = Some(ClockReport { timestamp, ..report });
+        }
+    }
+
+    /// Where a viewer that has nothing yet begins; `keyframe_is_near`: waiting for it is
+    /// better than a long replay.
+    pub fn start(&self, keyframe_is_near: bool) -> Start {
+        if self.slot != Slot::Video {
+            return Start::At(self.ring.end());
+        }
+        match self.picture {
+            Some(p)
+                if p.position >= self.ring.first()
+                    && (p.is_worth_replaying() || !keyframe_is_near) =>
+            {
+                Start::At(p.position)
+            }
+            _ => Start::NeedsKeyframe,
+        }
+    }
+
+    /// The newest key picture, if it lies after `position`: where a viewer that fell behind goes on.
+    pub fn picture_after(&self, position: u64) -> Option<u64> {
+        self.picture.map(|p| p.position).filter(|&p| p > position)
+    }
+
+    /// Forget the picture once nothing has flowed for a while: a pause must not be replayed as if live.
+    /// Returns whether the flow ended just now.
+    pub fn note_silence(&mut self, now: Time) -> bool {
+        let silent = self.last.is_none_or(|(_, at)| now.since(at) >= FLOW_SILENCE_MAX);
+        if self.flows && silent {
+            self.flows = false;
+            self.picture = None;
+            return true;
+        }
+        false
+    }
+
+    pub fn silence_at(&self) -> Option<Time> {
+        self.last.filter(|_| self.flows).map(|(_, at)| at + FLOW_SILENCE_MAX)
+    }
+
+    fn refused(&self) -> Admitted {
+        Admitted { stored: false, keyframe: false, needs_keyframe: self.awaits_keyframe }
+    }
+
+    fn codec_index(&mut self, spec: &CodecSpec) -> Option<u8> {
+        let known = self.codecs.iter().position(|c| c.kind == spec.kind && c.fmtp == spec.fmtp);
+        let index = known.or_else(|| {
+            (self.codecs.len() < CODECS_MAX).then(|| {
+                self.codecs.push(spec.clone());
+                self.codecs.len() - 1
+            })
+        })?;
+        Some(index as u8)
+    }
+
+    fn timestamp_out(&mut self, packet: &Packet<'_>, clock_rate: u32) -> u32 {
+        let offset = *self.offset.get_or_insert_with(|| {
+            let Some((last, at)) = self.last else { return 0 };
+            let ticks =
+                packet.arrived.since(at).as_nanos() * u128::from(clock_rate) / 1_000_000_000;
+            // Never the same instant twice: another picture or sound needs another timestamp.
+            let next = last.wrapping_add((ticks as u32).max(1));
+            next.wrapping_sub(packet.timestamp)
+        });
+        packet.timestamp.wrapping_add(offset)
+    }
+
+    fn note_picture(&mut self, position: u64, timestamp: u32, keyframe: bool, bytes: u64) {
+        if keyframe {
+            self.picture =
+                Some(Picture { position, timestamp, keyframe_bytes: 0, bytes: 0, frames: 0 });
+        }
+        let Some(picture) = &mut self.picture else { return };
+        picture.bytes += bytes;
+        if picture.timestamp == timestamp && picture.frames <= 1 {
+            picture.keyframe_bytes += bytes;
+            picture.frames = 1;
+        } else if self.ring.meta(position).is_some_and(|m| m.starts_frame) {
+            picture.frames += 1;
+        }
+    }
+}
+
+impl Picture {
+    fn is_worth_replaying(&self) -> bool {
+        self.frames <= REPLAY_FRAMES_MAX
+            && self.bytes <= self.keyframe_bytes * REPLAY_BYTES_FACTOR_MAX
+    }
+}
+
+/// Whether a viewer that offered `theirs` can decode what was announced as `ours`.
+pub fn plays(theirs: &CodecSpec, ours: &CodecSpec) -> bool {
+    theirs.kind == ours.kind
+        && theirs.clock_rate == ours.clock_rate
+        && match ours.kind {
+            CodecKind::H264 => {
+                let mode = |c: &CodecSpec| {
+                    parameter(&c.fmtp, "packetization-mode").unwrap_or("0").to_owned()
+                };
+                mode(theirs) == mode(ours)
+            }
+            CodecKind::Vp9 => {
+                let profile =
+                    |c: &CodecSpec| parameter(&c.fmtp, "profile-id").unwrap_or("0").to_owned();
+                profile(theirs) == profile(ours)
+            }
+            CodecKind::Other => false,
+            CodecKind::Vp8 | CodecKind::Av1 | CodecKind::Opus => true,
+        }
+}
+
+fn parameter<'a>(fmtp: &'a str, name: &str) -> Option<&'a str> {
+    fmtp.split(';')
+        .filter_map(|p| p.trim().split_once('='))
+        .find(|(k, _)| *k == name)
+        .map(|(_, v)| v)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vp8() -> CodecSpec {
+        CodecSpec {
+            kind: CodecKind::Vp8,
+            payload_type: 96,
+            clock_rate: 90_000,
+            rtx_payload_type: None,
+            fmtp: String::new(),
+        }
+    }
+
+    /// S=1, PID=0, then the first byte of the VP8 frame: P bit clear on a keyframe.
+    fn frame(key: bool) -> Vec<u8> {
+        let mut payload = vec![0x10, if key { 0x10 } else { 0x11 }];
+        payload.resize(100, 0);
+        payload
+    }
+
+    fn packet(payload: &[u8], timestamp: u32, ms: u64) -> Packet<'_> {
+        Packet {
+            index: 0,
+            payload_type: 96,
+            clock_rate: 90_000,
+            marker: true,
+            timestamp,
+            arrived: Time(ms * 1_000_000),
+            payload,
+        }
+    }
+
+    #[test]
+    fn a_slot_begins_at_a_keyframe_and_begins_anew_after_a_loss() {
+        let mut slot = SlotState::new(Slot::Video);
+        let (key, delta) = (frame(true), frame(false));
+        assert!(slot.admit(&packet(&delta, 1, 0), &vp8(), true).needs_keyframe);
+        assert_eq!(slot.start(true), Start::NeedsKeyframe);
+        assert!(slot.admit(&packet(&key, 2, 1), &vp8(), false).keyframe);
+        assert!(slot.admit(&packet(&delta, 3, 2), &vp8(), false).stored);
+        assert_eq!(slot.start(true), Start::At(0));
+        assert!(slot.admit(&packet(&delta, 4, 3), &vp8(), true).needs_keyframe);
+        assert!(!slot.admit(&packet(&delta, 5, 4), &vp8(), false).stored);
+        assert!(slot.admit(&packet(&key, 6, 5), &vp8(), false).stored);
+        assert_eq!(slot.start(true), Start::At(2));
+    }
+
+    #[test]
+    fn a_long_group_of_pictures_is_replayed_only_where_no_keyframe_can_be_asked_for() {
+        let mut slot = SlotState::new(Slot::Video);
+        slot.admit(&packet(&frame(true), 0, 0), &vp8(), false);
+        for i in 1..3 {
+            slot.admit(&packet(&frame(false), i, u64::from(i)), &vp8(), false);
+        }
+        assert_eq!(slot.start(true), Start::At(0), "three times the keyframe's bytes");
+        slot.admit(&packet(&frame(false), 3, 3), &vp8(), false);
+        assert_eq!(slot.start(true), Start::NeedsKeyframe);
+        assert_eq!(slot.start(false), Start::At(0));
+    }
+
+    #[test]
+    fn a_new_source_goes_on_in_time_by_what_passed() {
+        let mut slot = SlotState::new(Slot::Video);
+        slot.admit(&packet(&frame(true), 4_000_000_000, 0), &vp8(), false);
+        slot.change_source();
+        slot.admit(&packet(&frame(true), 17, 2000), &vp8(), false);
+        let times: Vec<u32> =
+            (0..2).map(|p| slot.ring.meta(p).expect("stored").timestamp).collect();
+        assert_eq!(times[1].wrapping_sub(times[0]), 180_000);
+        slot.note_clock(ClockReport { ntp: 7, timestamp: 17, arrived: Time(0) });
+        assert_eq!(slot.clock.expect("noted").timestamp, times[1]);
+    }
+
+    #[test]
+    fn silence_ends_the_flow_and_forgets_the_picture() {
+        let mut slot = SlotState::new(Slot::Video);
+        slot.admit(&packet(&frame(true), 0, 0), &vp8(), false);
+        slot.flows = true;
+        assert!(!slot.note_silence(Time(2_999_000_000)));
+        assert!(slot.note_silence(Time(3_000_000_000)));
+        assert_eq!(slot.start(false), Start::NeedsKeyframe);
+    }
+}

@@ -1,0 +1,154 @@
+//! A small engine for the tests: it sends back what comes, as often as it is told, and counts.
+//!
+//! Included by the test files, each of which uses a part of it.
+#![allow(dead_code)]
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use lectern_core::api::{Command, Counters, Event, Outbox, Run};
+use lectern_core::ids::{PathId, SessionId, Time};
+use lectern_io::engine::Engine;
+use lectern_io::media::{Media, Options};
+use lectern_io::sys::set_option;
+
+pub const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+#[derive(Default)]
+pub struct Echo {
+    pub copies: usize,
+    /// Wake up this long after each datagram and say so with an event.
+    pub alarm_after: Option<Duration>,
+    pub panic_on: Option<u8>,
+    /// After each datagram, be due again at once for so many turns.
+    pub turns_more: u64,
+    /// How long the engine works on each datagram.
+    pub work: Duration,
+    pub state: State,
+}
+
+#[derive(Default)]
+pub struct State {
+    waiting: Vec<(PathId, Vec<u8>)>,
+    deadline: Option<Time>,
+    turns_left: u64,
+    events: Vec<Event>,
+    received: u64,
+    commands: u64,
+    advances: u64,
+    last_arrived: Time,
+    arrived_backwards: u64,
+    arrived_implausibly: u64,
+}
+
+impl Engine for Echo {
+    fn command(&mut self, _now: Time, command: Command) {
+        self.state.commands += 1;
+        if let Command::SendDtls { session, datagram } = command {
+            self.state.events.push(Event::Dtls { session, datagram });
+        }
+    }
+
+    fn receive(&mut self, arrived: Time, path: PathId, datagram: &mut [u8]) {
+        assert!(self.panic_on.is_none() || datagram.first() != self.panic_on.as_ref(), "told to");
+        self.state.received += 1;
+        let work_until = lectern_io::sys::now() + self.work;
+        while lectern_io::sys::now() < work_until {}
+        let now = lectern_io::sys::now();
+        self.state.arrived_backwards += u64::from(self.state.last_arrived > arrived);
+        self.state.arrived_implausibly +=
+            u64::from(arrived > now || now.since(arrived) > Duration::from_millis(500));
+        self.state.last_arrived = arrived;
+        self.state.waiting.push((path, datagram.to_vec()));
+        self.state.turns_left = self.turns_more;
+        if let Some(after) = self.alarm_after {
+            self.state.deadline = Some(arrived + after);
+        }
+    }
+
+    fn advance(&mut self, now: Time, out: &mut Outbox) {
+        assert!(out.is_empty(), "the rim asked for more than it had sent");
+        self.state.advances += 1;
+        self.state.turns_left = self.state.turns_left.saturating_sub(1);
+        for (path, datagram) in self.state.waiting.drain(..) {
+            let start = out.bytes.len();
+            for _ in 0..self.copies {
+                out.bytes.extend_from_slice(&datagram);
+            }
+            if self.copies > 0 {
+                let length = out.bytes.len() - start;
+                out.runs.push(Run { path, start, length, segment: datagram.len() });
+            }
+        }
+        if self.state.deadline.is_some_and(|deadline| deadline <= now) {
+            let late = now.since(self.state.deadline.unwrap());
+            self.state
+                .events
+                .push(Event::Silent { session: SessionId(0), ms_ago: late.as_millis() as u32 });
+            self.state.deadline = None;
+        }
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        if self.state.turns_left > 0 {
+            return Some(Time(0));
+        }
+        self.state.deadline
+    }
+
+    fn take_events(&mut self, into: &mut Vec<Event>) {
+        into.append(&mut self.state.events);
+    }
+
+    fn counters(&self) -> Counters {
+        vec![
+            ("received", self.state.received),
+            ("commands", self.state.commands),
+            ("advances", self.state.advances),
+            ("arrived_backwards", self.state.arrived_backwards),
+            ("arrived_implausibly", self.state.arrived_implausibly),
+        ]
+    }
+
+    fn session_counters(&self, session: SessionId) -> Option<Counters> {
+        Some(vec![("number", u64::from(session.0))])
+    }
+}
+
+pub fn options(host: IpAddr) -> Options {
+    Options { host, port: 0, receive_buffer_bytes: 4 << 20, send_buffer_bytes: 4 << 20, gso: true }
+}
+
+pub fn start(engine: Echo) -> Media {
+    Media::start(&options(LOCALHOST), engine).unwrap()
+}
+
+/// A plain socket, without UDP_GRO, with room for some thousands of datagrams.
+pub fn reader() -> UdpSocket {
+    let fd = OwnedFd::from(UdpSocket::bind((LOCALHOST, 0)).unwrap());
+    set_option(&fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, 8 << 20)
+        .or_else(|_| set_option(&fd, libc::SOL_SOCKET, libc::SO_RCVBUF, 8 << 20))
+        .unwrap();
+    UdpSocket::from(fd)
+}
+
+pub fn client(media: &Media) -> UdpSocket {
+    let socket = reader();
+    socket.connect(SocketAddr::new(LOCALHOST, media.port())).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    socket
+}
+
+pub fn counter(media: &Media, name: &str) -> u64 {
+    media.counters().iter().find(|(known, _)| *known == name).map_or(0, |&(_, value)| value)
+}
+
+/// Wait until it holds, 3 s at most.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(3);
+    while !holds() {
+        assert!(Instant::now() < end, "not in 3 s: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

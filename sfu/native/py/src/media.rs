@@ -1,0 +1,222 @@
+//! `Media`: the media thread's handle under Python's types.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use lectern_core::api::{Command, Event, Profile};
+use lectern_core::ids::{RoomId, SessionId};
+use lectern_core::node::Node;
+use lectern_io::media::{CommandError, Media as Thread, Options};
+use lectern_io::send::SEND_BYTES_MAX;
+use lectern_io::sys::random_seed;
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyTuple};
+
+use crate::specs::{profile_of, refuse, slot_name, Sink, Track, Whole};
+
+/// RFC 8839 section 5.4: ice-ufrag has 4 to 256 characters, ice-pwd 22 to 256.
+const UFRAG_BYTES_MIN: usize = 4;
+const PWD_BYTES_MIN: usize = 22;
+const CREDENTIAL_BYTES_MAX: usize = 256;
+
+/// What `stats` and `session_stats` give: ordered, so that it prints the same every time.
+type Stats = BTreeMap<&'static str, u64>;
+
+/// The media thread of a node.
+#[pyclass(frozen, module = "sfu._core")]
+pub struct Media(Thread);
+
+#[pymethods]
+impl Media {
+    #[new]
+    #[pyo3(signature = (*, host, port, receive_buffer_bytes=8_388_608, send_buffer_bytes=8_388_608,
+        gso=true, seed=0))]
+    fn new(
+        py: Python<'_>,
+        host: &str,
+        port: Whole<u16>,
+        receive_buffer_bytes: usize,
+        send_buffer_bytes: usize,
+        gso: bool,
+        seed: u64,
+    ) -> PyResult<Media> {
+        let host: IpAddr = host
+            .parse()
+            .map_err(|_| PyValueError::new_err(format!("host {host:?} is not an IP address")))?;
+        let options = Options { host, port: port.0, receive_buffer_bytes, send_buffer_bytes, gso };
+        let started = py.detach(|| {
+            let seed = if seed == 0 { random_seed()? } else { seed };
+            Thread::start(&options, Node::new(seed))
+        });
+        Ok(Media(started.map_err(|error| os_error(&error, &options))?))
+    }
+
+    #[getter]
+    fn port(&self) -> u16 {
+        self.0.port()
+    }
+
+    fn fileno(&self) -> i32 {
+        self.0.event_fd()
+    }
+
+    fn events<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+        let events = self.0.events().map_err(raised)?;
+        events.into_iter().map(|event| converted(py, event)).collect()
+    }
+
+    #[pyo3(signature = (session, *, ice_ufrag, ice_pwd))]
+    fn add_session(&self, session: Whole<u32>, ice_ufrag: String, ice_pwd: String) -> PyResult<()> {
+        check_credentials(&ice_ufrag, &ice_pwd)?;
+        self.command(Command::AddSession { session: SessionId(session.0), ice_ufrag, ice_pwd })
+    }
+
+    #[pyo3(signature = (session, *, ice_ufrag, ice_pwd))]
+    fn restart_ice(&self, session: Whole<u32>, ice_ufrag: String, ice_pwd: String) -> PyResult<()> {
+        check_credentials(&ice_ufrag, &ice_pwd)?;
+        self.command(Command::RestartIce { session: SessionId(session.0), ice_ufrag, ice_pwd })
+    }
+
+    fn remove_session(&self, session: Whole<u32>) -> PyResult<()> {
+        self.command(Command::RemoveSession { session: SessionId(session.0) })
+    }
+
+    fn send_dtls(&self, session: Whole<u32>, datagram: &[u8]) -> PyResult<()> {
+        if datagram.is_empty() || datagram.len() > SEND_BYTES_MAX {
+            return refuse(format!("a datagram of {} bytes", datagram.len()));
+        }
+        let session = SessionId(session.0);
+        self.command(Command::SendDtls { session, datagram: datagram.to_vec() })
+    }
+
+    #[pyo3(signature = (session, profile, *, local, remote))]
+    fn set_keys(
+        &self,
+        session: Whole<u32>,
+        profile: &str,
+        local: &[u8],
+        remote: &[u8],
+    ) -> PyResult<()> {
+        let known = profile_of(profile)?;
+        check_key(profile, known, "local", local)?;
+        check_key(profile, known, "remote", remote)?;
+        let session = SessionId(session.0);
+        let (local, remote) = (local.to_vec(), remote.to_vec());
+        self.command(Command::SetKeys { session, profile: known, local, remote })
+    }
+
+    #[pyo3(signature = (session, *, room, tracks))]
+    fn publish(
+        &self,
+        session: Whole<u32>,
+        room: Whole<u32>,
+        tracks: Vec<Py<Track>>,
+    ) -> PyResult<()> {
+        let tracks: Vec<_> = tracks.iter().map(|track| track.get().0.clone()).collect();
+        check_distinct("slot", tracks.iter().map(|track| slot_name(track.slot)))?;
+        let ssrcs = tracks.iter().flat_map(|track| [track.ssrc, track.rtx_ssrc]);
+        check_distinct("ssrc", ssrcs.flatten().map(|ssrc| ssrc.0))?;
+        self.command(Command::Publish {
+            session: SessionId(session.0),
+            room: RoomId(room.0),
+            tracks,
+        })
+    }
+
+    #[pyo3(signature = (session, *, room, sinks))]
+    fn subscribe(
+        &self,
+        session: Whole<u32>,
+        room: Whole<u32>,
+        sinks: Vec<Py<Sink>>,
+    ) -> PyResult<()> {
+        let sinks: Vec<_> = sinks.iter().map(|sink| sink.get().0.clone()).collect();
+        check_distinct("slot", sinks.iter().map(|sink| slot_name(sink.slot)))?;
+        let ssrcs = sinks.iter().flat_map(|sink| [Some(sink.ssrc), sink.rtx_ssrc]);
+        check_distinct("ssrc", ssrcs.flatten().map(|ssrc| ssrc.0))?;
+        self.command(Command::Subscribe {
+            session: SessionId(session.0),
+            room: RoomId(room.0),
+            sinks,
+        })
+    }
+
+    fn touch(&self, session: Whole<u32>) -> PyResult<()> {
+        self.command(Command::Touch { session: SessionId(session.0) })
+    }
+
+    fn stats(&self) -> Stats {
+        self.0.counters().into_iter().collect()
+    }
+
+    fn session_stats(&self, session: Whole<u32>) -> Option<Stats> {
+        let counters = self.0.session_counters(SessionId(session.0))?;
+        Some(counters.into_iter().collect())
+    }
+
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.0.close());
+    }
+}
+
+impl Media {
+    fn command(&self, command: Command) -> PyResult<()> {
+        self.0.command(command).map_err(raised)
+    }
+}
+
+/// OSError with errno, so that Python makes PermissionError and the like of it.
+fn os_error(error: &io::Error, options: &Options) -> PyErr {
+    let address = SocketAddr::new(options.host, options.port);
+    PyOSError::new_err((error.raw_os_error(), format!("UDP {address}: {error}")))
+}
+
+fn raised(error: CommandError) -> PyErr {
+    PyRuntimeError::new_err(error.to_string())
+}
+
+fn converted(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTuple>> {
+    match event {
+        Event::Dtls { session, datagram } => {
+            ("dtls", session.0, PyBytes::new(py, &datagram)).into_pyobject(py)
+        }
+        Event::Reachable { session } => ("reachable", session.0).into_pyobject(py),
+        Event::Silent { session, ms_ago } => ("silent", session.0, ms_ago).into_pyobject(py),
+        Event::SlotFlows { room, slot, flows } => {
+            ("slot", room.0, slot_name(slot), flows).into_pyobject(py)
+        }
+    }
+}
+
+fn check_credentials(ice_ufrag: &str, ice_pwd: &str) -> PyResult<()> {
+    if !(UFRAG_BYTES_MIN..=CREDENTIAL_BYTES_MAX).contains(&ice_ufrag.len()) {
+        return refuse(format!("ice_ufrag has {} characters, not 4 to 256", ice_ufrag.len()));
+    }
+    if !(PWD_BYTES_MIN..=CREDENTIAL_BYTES_MAX).contains(&ice_pwd.len()) {
+        return refuse(format!("ice_pwd has {} characters, not 22 to 256", ice_pwd.len()));
+    }
+    Ok(())
+}
+
+fn check_key(name: &str, profile: Profile, side: &str, key_and_salt: &[u8]) -> PyResult<()> {
+    let wanted = profile.key_bytes() + profile.salt_bytes();
+    if key_and_salt.len() != wanted {
+        return refuse(format!(
+            "{side} has {} bytes; {name} takes {wanted} (key, then salt)",
+            key_and_salt.len()
+        ));
+    }
+    Ok(())
+}
+
+fn check_distinct<T: Ord + Display>(what: &str, names: impl Iterator<Item = T>) -> PyResult<()> {
+    let mut seen: Vec<T> = names.collect();
+    seen.sort_unstable();
+    match seen.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => refuse(format!("{what} {} is given twice", pair[0])),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,351 @@
+"""A media node: the sessions and rooms of this process, and what keeps them in step with control."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import typing
+from typing import TYPE_CHECKING, cast
+
+from sfu.beats import Beats, Happening, Identity
+from sfu.certificate import Certificates
+from sfu.config import NodeConfig
+from sfu.control_client import ControlClient
+from sfu.internal import InternalServer, Refused
+from sfu.live import encode
+from sfu.negotiation import Credentials, Ssrcs, make_answer
+from sfu.room import Room
+from sfu.session import Session
+from wire.beat import BeatAnswer, EndReason, HeldSession, Load, Register
+from wire.session import (
+    Candidate,
+    CloseSession,
+    OpenSession,
+    PatchSession,
+    SessionOpened,
+    SessionPatched,
+    resume_secret_of,
+)
+
+if TYPE_CHECKING:
+    from sfu._core import Media
+
+__all__ = ["Node", "NodeConfig", "run"]
+
+log = logging.getLogger(__name__)
+
+# Above what one process carries: a bound for memory, not a measure of load.
+SESSIONS_MAX = 10_000
+TICK_S = 0.25
+PING_TICKS = 8  # every session is pinged once in 8 ticks: every 2 s
+STOP_S = 3.0
+PING = encode({"type": "ping"})
+END_REASONS: tuple[str, ...] = typing.get_args(EndReason)
+
+
+async def run(config: NodeConfig) -> None:
+    """Serve until cancelled; then every session ends `node_drained` and control hears of it.
+
+    Raises OSError where the UDP port or the internal listener cannot be bound.
+    """
+    from sfu._core import Media
+
+    media = Media(host=config.host, port=config.udp_port)
+    try:
+        await Node(config, media).run()
+    finally:
+        media.close()
+
+
+class Node:
+    """One node; `run` once."""
+
+    def __init__(self, config: NodeConfig, media: Media) -> None:
+        self.sessions: dict[str, Session] = {}  # by session id
+        self.rooms: dict[str, Room] = {}  # by class id
+        self.ssrcs = Ssrcs()
+        self.url = ""
+        self.ready = asyncio.Event()  # listening; registration goes on meanwhile
+        self._config = config
+        self._media = media
+        self._certificates = Certificates()
+        self._client = ControlClient(config.control_url)
+        self._beats = Beats(self, self._client, config.cluster_secret)
+        self._internal = InternalServer(self, config.internal_listen)
+        addresses = config.advertise or (config.host,)
+        self._candidates = tuple(Candidate(address, media.port) for address in addresses)
+        self._by_number: dict[int, Session] = {}
+        self._rooms_by_number: dict[int, Room] = {}
+        self._sessions_made = 0
+        self._rooms_made = 0
+        self._group: asyncio.TaskGroup | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._meter = _Meter()
+
+    @property
+    def secret(self) -> str:
+        return self._beats.identity.secret
+
+    @property
+    def node_id(self) -> str:
+        return self._beats.identity.node_id
+
+    @property
+    def registered(self) -> bool:
+        return self._beats.registered
+
+    # Life.
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        loop = asyncio.get_running_loop()
+        await self._internal.start()
+        self.url = self._config.internal_url or self._internal.url
+        loop.add_reader(self._media.fileno(), self._take_events)
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                beats = group.create_task(self._beats.run())
+                group.create_task(self._tick())
+                self.ready.set()
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    beats.cancel()
+                    await self._stop()
+        finally:
+            loop.remove_reader(self._media.fileno())
+            await self._internal.stop()
+            await self._client.close()
+
+    async def _stop(self) -> None:
+        self._group = None  # nothing new from here on
+        for session in list(self.sessions.values()):
+            session.end("node_drained")
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=STOP_S)
+        await self._beats.farewell()
+
+    # What the native thread tells.
+
+    def _take_events(self) -> None:
+        for event in self._media.events():
+            if event[0] == "slot":
+                room = self._rooms_by_number.get(event[1])
+                if room is not None:
+                    room.slot_flows(event[2], event[3])
+                continue
+            session = self._by_number.get(event[1])
+            if session is None:
+                continue
+            if event[0] == "dtls":
+                session.feed(event[2])
+            elif event[0] == "reachable":
+                session.reachable()
+            elif event[0] == "silent":
+                session.silent(event[2])
+
+    # What signaling asks (`sfu.internal`).
+
+    def open_session(self, message: OpenSession) -> SessionOpened:
+        """Make a session that waits for its browser; Refused."""
+        if self._group is None or not self._beats.serving:
+            raise Refused("wrong_node", "the node is not registered, or about to stop")
+        earlier = self.sessions.get(message.session_id)
+        if earlier is not None and earlier.fence >= message.fence:
+            raise Refused("stale", f"session has fence {earlier.fence} already")
+        if len(self.sessions) >= SESSIONS_MAX:
+            raise Refused("no_capacity", f"{SESSIONS_MAX} sessions")
+        certificate = self._certificates.current()
+        credentials = Credentials.make()
+        answer = make_answer(
+            message.offer,
+            viewer=message.role == "viewer",
+            credentials=credentials,
+            fingerprint=certificate.fingerprint,
+            candidates=self._candidates,
+            ssrcs=self.ssrcs,
+        )
+        secret = resume_secret_of(self.secret, message.session_id)
+        self._sessions_made += 1
+        session = Session(
+            message,
+            number=self._sessions_made,
+            media=self._media,
+            room=self._room(message.class_id),
+            certificate=certificate,
+            credentials=credentials,
+            answer=answer,
+            resume=f"{message.session_id}.{secret}",
+            on_connected=self._session_connected,
+            on_ended=self._session_ended,
+        )
+        self.sessions[session.session_id] = session
+        self._by_number[session.number] = session
+        session.room.add(session)
+        self._replace_earlier(session, earlier)
+        task = self._group.create_task(self._live(session))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return SessionOpened(answer, secret)
+
+    def patch_session(self, session_id: str, message: PatchSession) -> SessionPatched:
+        """Restart a session's ICE; Refused."""
+        session = self.sessions.get(session_id)
+        if session is None or session.fence != message.fence:
+            raise Refused("unknown_session", session_id)
+        credentials = session.restart_ice(message.ice_ufrag)
+        return SessionPatched(credentials.ufrag, credentials.pwd, self._candidates)
+
+    def close_session(self, session_id: str, message: CloseSession) -> None:
+        """End a session that is there with this fence or an older one."""
+        if message.reason not in END_REASONS:
+            raise Refused("bad_message", f"no reason to end: {message.reason}")
+        self._end(session_id, message.fence, cast("EndReason", message.reason))
+
+    def end_class(self, class_id: str) -> None:
+        """End every session of a class."""
+        room = self.rooms.get(class_id)
+        if room is not None:
+            for session in list(room.sessions.values()):
+                session.end("class_ended")
+
+    # What the beats ask and tell (`sfu.beats`).
+
+    def held(self) -> list[HeldSession]:
+        return [
+            HeldSession(s.session_id, s.fence, s.state == "connected")
+            for s in self.sessions.values()
+        ]
+
+    def load(self) -> Load:
+        return self._meter.load(
+            sessions=len(self.sessions),
+            classes=len(self.rooms),
+            bytes_out=self._media.stats().get("bytes_out", 0),
+        )
+
+    def registration(self, identity: Identity) -> Register:
+        return Register(
+            node_id=identity.node_id,
+            secret=identity.secret,
+            internal_url=self.url,
+            addresses=tuple((c.address, c.port) for c in self._candidates),
+            version=self._config.version,
+        )
+
+    def apply(self, answer: BeatAnswer) -> None:
+        for revocation in answer.revoked:
+            self._end(revocation.session_id, revocation.fence, revocation.reason)
+        for class_id in answer.ended_classes:
+            self.end_class(class_id)
+
+    def drop_all(self, reason: EndReason) -> None:
+        for session in list(self.sessions.values()):
+            session.end(reason)
+
+    # Leaves.
+
+    def _room(self, class_id: str) -> Room:
+        room = self.rooms.get(class_id)
+        if room is None:
+            self._rooms_made += 1
+            room = Room(class_id, self._rooms_made)
+            self.rooms[class_id] = room
+            self._rooms_by_number[room.number] = room
+        return room
+
+    def _replace_earlier(self, session: Session, earlier: Session | None) -> None:
+        """End what the new session stands for: its own earlier self, a viewer's other tab.
+
+        A teacher's earlier session goes on until the new one is connected: the picture stays.
+        """
+        if earlier is not None:
+            earlier.end("replaced")
+        if session.publishes:
+            return
+        for other in list(session.room.sessions.values()):
+            same_person = other.opening.user_id == session.opening.user_id
+            if other is not session and same_person and not other.publishes:
+                other.end("replaced")
+
+    def _end(self, session_id: str, fence: int, reason: EndReason) -> None:
+        session = self.sessions.get(session_id)
+        if session is not None and session.fence <= fence:
+            session.end(reason)
+
+    def _session_connected(self, session: Session) -> None:
+        self._beats.tell(
+            Happening("connected", session.session_id, session.fence, time.monotonic())
+        )
+        if not session.publishes:
+            session.room.connected(session.opening.user_id)
+            return
+        for other in list(session.room.sessions.values()):
+            if other is not session and other.publishes:
+                other.end("replaced")
+
+    def _session_ended(self, session: Session, reason: EndReason, at_s: float) -> None:
+        room = session.room
+        if session.was_connected and not session.publishes:
+            room.disconnected(session.opening.user_id)
+        room.remove(session)
+        if not room.sessions and self.rooms.get(room.class_id) is room:
+            del self.rooms[room.class_id]
+            del self._rooms_by_number[room.number]
+        # A session that continues under a new fence has not ended.
+        if self.sessions.get(session.session_id) is session:
+            del self.sessions[session.session_id]
+            self._beats.tell(Happening("ended", session.session_id, session.fence, at_s, reason))
+
+    async def _live(self, session: Session) -> None:
+        try:
+            await session.run()
+        finally:
+            self._by_number.pop(session.number, None)
+            self.ssrcs.give_back(session.answer.outgoing)
+
+    async def _tick(self) -> None:
+        ticks = 0
+        while True:
+            before_s = time.monotonic()
+            await asyncio.sleep(TICK_S)
+            now_s = time.monotonic()
+            self._meter.lag(now_s - before_s - TICK_S)
+            ticks += 1
+            if self._beats.registered and not self._beats.serving and self.sessions:
+                log.warning("no control has answered in time: fencing %d", len(self.sessions))
+                self.drop_all("node_lost")
+            for room in list(self.rooms.values()):
+                room.tick(now_s)
+            for number, session in list(self._by_number.items()):
+                if (number + ticks) % PING_TICKS == 0:
+                    session.send(PING)
+
+
+class _Meter:
+    """Turns growing counters into figures of the time since the last question."""
+
+    def __init__(self) -> None:
+        self._asked_at_s = time.monotonic()
+        self._cpu_s = time.process_time()
+        self._bytes_out = 0
+        self._lag_s = 0.0
+
+    def lag(self, late_s: float) -> None:
+        self._lag_s = max(self._lag_s, late_s)
+
+    def load(self, *, sessions: int, classes: int, bytes_out: int) -> Load:
+        now_s, cpu_s = time.monotonic(), time.process_time()
+        span_s = max(now_s - self._asked_at_s, 0.001)
+        load = Load(
+            sessions=sessions,
+            classes=classes,
+            egress_bps=round((bytes_out - self._bytes_out) * 8 / span_s),
+            cpu=round((cpu_s - self._cpu_s) / span_s, 3),
+            loop_lag_ms=round(self._lag_s * 1000, 1),
+        )
+        self._asked_at_s, self._cpu_s, self._bytes_out = now_s, cpu_s, bytes_out
+        self._lag_s = 0.0
+        return load

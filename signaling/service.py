@@ -1,0 +1,69 @@
+"""Signaling as one object: the routes of live media on a web process."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+
+from aiohttp import web
+
+from control import Control, Problem
+from signaling.node_client import NodeClient
+from signaling.resource import SessionResource
+from signaling.sdp import BadOffer
+from signaling.whep import Whep
+from signaling.whip import Whip
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+class Signaling:
+    """WHIP, WHEP and their session resources; has no state but connections to nodes."""
+
+    def __init__(self, control: Control) -> None:
+        self._nodes = NodeClient()
+        self._whip = Whip(control, self._nodes)
+        self._whep = Whep(control, self._nodes)
+        self._resource = SessionResource(control, self._nodes)
+
+    async def open(self) -> Signaling:
+        """Be ready; connections to nodes are made when they are needed."""
+        return self
+
+    async def close(self) -> None:
+        """Close the connections to nodes; the server must have stopped before."""
+        await self._nodes.close()
+
+    async def __aenter__(self) -> Signaling:
+        return await self.open()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def add_routes(self, app: web.Application) -> None:
+        """Add /live; problems are rendered by the middlewares of `Control.add_routes`."""
+        resource = "/live/sessions/{node_id}/{session_id}"
+        app.add_routes(
+            [
+                web.post("/live/classes/{class_id}/whip", _answering(self._whip.post)),
+                web.post("/live/classes/{class_id}/whep", _answering(self._whep.post_class)),
+                web.post("/live/links/{token}/whep", _answering(self._whep.post_link)),
+                web.patch(resource, _answering(self._resource.patch)),
+                web.delete(resource, self._resource.delete),
+            ]
+        )
+
+
+def _answering(handler: Handler) -> Handler:
+    async def answer(request: web.Request) -> web.Response:
+        try:
+            return await handler(request)
+        except BadOffer as error:
+            raise Problem(400, "bad_offer", str(error)) from error
+
+    return answer

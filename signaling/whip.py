@@ -1,0 +1,28 @@
+"""WHIP (RFC 9725): a teacher's client offers, the class's node answers."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from control import Control
+from signaling.body import OFFER_TYPE, read_sdp
+from signaling.node_client import NodeClient
+from signaling.offer import read_offer
+from signaling.opening import open_on_a_node
+from signaling.paths import path_id
+
+
+class Whip:
+    """The endpoint of each class; its session resources are `signaling.resource`."""
+
+    def __init__(self, control: Control, nodes: NodeClient) -> None:
+        self._control = control
+        self._nodes = nodes
+
+    async def post(self, request: web.Request) -> web.Response:
+        """Publish into a class that is one's own; a second session replaces the first."""
+        account = await self._control.account_of(request)
+        class_id = path_id(request, "class_id", "class")
+        read = read_offer(await read_sdp(request, OFFER_TYPE), "publisher")
+        admission = await self._control.admit_host(account, class_id)
+        return await open_on_a_node(self._control, self._nodes, admission, read)

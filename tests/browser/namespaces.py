@@ -1,0 +1,122 @@
+"""Network namespaces: an empty one with only loopback, and two joined by a cable that can be cut."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.browser.browsers import CHROMIUM
+
+CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+_numbers = itertools.count(1)
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
+
+
+class Namespace:
+    """A network namespace with loopback up; `close` removes it and what is in it."""
+
+    def __init__(self) -> None:
+        self.name = f"lectern-{os.getpid()}-{next(_numbers)}"
+        _ip("netns", "add", self.name)
+        try:
+            self.run("ip", "link", "set", "lo", "up")
+        except BaseException:
+            self.close()
+            raise
+
+    def run(self, *command: str) -> str:
+        """Run a command inside, and return what it said."""
+        done = subprocess.run(
+            ["ip", "netns", "exec", self.name, *command], check=True, capture_output=True, text=True
+        )
+        return done.stdout
+
+    def close(self) -> None:
+        _ip("netns", "delete", self.name)
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Be in the namespace: sockets and processes that this thread makes belong to it."""
+        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        there = os.open(f"/run/netns/{self.name}", os.O_RDONLY)
+        try:
+            _enter(there)
+            try:
+                yield
+            finally:
+                _enter(home)
+        finally:
+            os.close(home)
+            os.close(there)
+
+    def program(self, at: Path, path: str = CHROMIUM) -> str:
+        """Write a program at `at` that runs `path` inside the namespace; return its path."""
+        at.write_text(f'#!/bin/sh\nexec ip netns exec {self.name} {path} "$@"\n')
+        at.chmod(0o755)
+        return str(at)
+
+
+def _enter(descriptor: int) -> None:
+    if _libc.setns(descriptor, CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+class Cable:
+    """Two namespaces joined by a veth pair: `near` has NEAR, `far` has FAR."""
+
+    NEAR = "10.77.0.1"
+    FAR = "10.77.0.2"
+
+    def __init__(self) -> None:
+        self.near = Namespace()
+        self.far = Namespace()
+        number = f"{os.getpid() % 100000}"
+        self._ends = (f"ln{number}", f"lf{number}")
+        _ip("link", "add", self._ends[0], "type", "veth", "peer", "name", self._ends[1])
+        for space, end, address in (
+            (self.near, self._ends[0], self.NEAR),
+            (self.far, self._ends[1], self.FAR),
+        ):
+            _ip("link", "set", end, "netns", space.name)
+            space.run("ip", "addr", "add", f"{address}/24", "dev", end)
+            space.run("ip", "link", "set", end, "up")
+            # Without a default route Firefox gathers no candidate for a page that holds no mic.
+            other = self.FAR if address == self.NEAR else self.NEAR
+            space.run("ip", "route", "add", "default", "via", other)
+
+    def cut(self) -> None:
+        """Lose every packet, both ways; the interfaces stay up, as with a Wi-Fi that is gone.
+
+        The kernel's own `blackhole` queue does it: netem is a module that not every kernel has.
+        """
+        for space, end in self._both():
+            space.run("tc", "qdisc", "add", "dev", end, "root", "blackhole")
+
+    def mend(self) -> None:
+        for space, end in self._both():
+            space.run("tc", "qdisc", "del", "dev", end, "root")
+
+    def dropped(self) -> int:
+        """Return how many packets the cut has swallowed so far, of both directions."""
+        return sum(self._dropped(space, end) for space, end in self._both())
+
+    def _dropped(self, space: Namespace, end: str) -> int:
+        told = space.run("tc", "-s", "qdisc", "show", "dev", end)
+        return sum(int(count) for count in re.findall(r"dropped (\d+)", told))
+
+    def _both(self) -> list[tuple[Namespace, str]]:
+        return list(zip((self.near, self.far), self._ends, strict=True))
+
+    def close(self) -> None:
+        self.near.close()
+        self.far.close()

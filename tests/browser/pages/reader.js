@@ -1,0 +1,90 @@
+/**
+ * Reads what really arrived: the counter out of decoded pictures, the tone out of decoded sound.
+ * Put into a page under test by its text, not as a module: the page's policy allows no other source.
+ */
+globalThis.reader = (() => {
+  const COLUMNS = 8;
+  const ROWS = 4;
+  const TICK_MS = 50;
+  const MODULUS = 65536;
+  const COLOURS = { red: [220, 40, 40], green: [40, 180, 60], blue: [40, 70, 220] };
+  const canvas = new OffscreenCanvas(COLUMNS * 20, ROWS * 20);
+  const context = canvas.getContext("2d", { alpha: false, willReadFrequently: true });
+
+  /** The picture of a video element: {counter, colour, age_ms}, or {problem}. */
+  function picture(video) {
+    if (!video || video.videoWidth === 0) return { problem: "no picture" };
+    context.drawImage(video, 0, 0, canvas.width, canvas.height);
+    const pixel = (index) => {
+      const x = (index % COLUMNS) * 20 + 10;
+      const y = Math.floor(index / COLUMNS) * 20 + 10;
+      return [...context.getImageData(x, y, 1, 1).data.slice(0, 3)];
+    };
+    let bits = 0;
+    for (let index = 0; index < 24; index += 1) {
+      const [r, g, b] = pixel(index);
+      const light = (r + g + b) / 3;
+      if (light > 90 && light < 165) return { problem: `cell ${index} is grey (${light})` };
+      bits = (bits << 1) | (light > 128 ? 1 : 0);
+    }
+    const counter = (bits >>> 8) & 0xffff;
+    const checksum = ((counter >> 8) ^ (counter & 255) ^ 0xa5) & 255;
+    if (checksum !== (bits & 255)) return { problem: "the checksum does not fit" };
+    const now = Math.floor(Date.now() / TICK_MS) % MODULUS;
+    const age = (now - counter + MODULUS) % MODULUS;
+    return { counter, colour: nearest(pixel(27)), age_ms: age * TICK_MS };
+  }
+
+  function nearest(seen) {
+    const distance = (name) =>
+      COLOURS[name].reduce((sum, value, i) => sum + (value - seen[i]) ** 2, 0);
+    return Object.keys(COLOURS).sort((a, b) => distance(a) - distance(b))[0];
+  }
+
+  const listeners = new Map();
+
+  function listen(stream) {
+    const track = stream.getAudioTracks()[0];
+    if (!listeners.has(track)) {
+      const audio = new AudioContext({ sampleRate: 48000 });
+      const analyser = new AnalyserNode(audio, { fftSize: 16384, smoothingTimeConstant: 0 });
+      new MediaStreamAudioSourceNode(audio, { mediaStream: stream }).connect(analyser);
+      listeners.set(track, { audio, analyser });
+    }
+    return listeners.get(track);
+  }
+
+  /** The strongest tone of an element's stream: {hertz, level_db}; silence is {problem}. */
+  function tone(element) {
+    const stream = element?.srcObject ?? element;
+    if (!stream || stream.getAudioTracks().length === 0) return { problem: "no track" };
+    const { audio, analyser } = listen(stream);
+    if (audio.state !== "running") {
+      void audio.resume();
+      return { problem: `audio is ${audio.state}` };
+    }
+    const levels = new Float32Array(analyser.frequencyBinCount);
+    analyser.getFloatFrequencyData(levels);
+    let best = 1;
+    for (let bin = 1; bin < levels.length; bin += 1) if (levels[bin] > levels[best]) best = bin;
+    if (!(levels[best] > -70)) return { problem: "silence", level_db: levels[best] };
+    return { hertz: (best * audio.sampleRate) / analyser.fftSize, level_db: levels[best] };
+  }
+
+  /** Follow a video: every picture that differs from the one before, with its time. */
+  function follow(video, pictures = []) {
+    const note = () => {
+      const seen = picture(video);
+      const last = pictures[pictures.length - 1];
+      if (seen.counter !== undefined && seen.counter !== last?.counter) {
+        pictures.push({ ...seen, at_ms: Date.now() });
+        if (pictures.length > 4000) pictures.shift();
+      }
+      video.requestVideoFrameCallback(note);
+    };
+    note();
+    return pictures;
+  }
+
+  return { picture, tone, follow };
+})();

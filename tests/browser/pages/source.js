@@ -1,0 +1,51 @@
+/** What a teacher shares in the tests: the picture code, moving, and a tone. */
+
+import { COLOURS, COLUMNS, ROWS, checksumOf, counterAt } from "./code.js";
+
+const query = new URLSearchParams(location.search);
+const colour = COLOURS[query.get("colour") ?? "red"];
+const hertz = Number(query.get("hertz") ?? 880);
+if (query.has("title")) document.title = query.get("title");
+const canvas = document.querySelector("#picture");
+const context = canvas.getContext("2d", { alpha: false });
+const cell = { width: canvas.width / COLUMNS, height: canvas.height / ROWS };
+
+/** Tests set these. */
+globalThis.source = { frozen: false, counter: -1, tone: null };
+
+function paint(index, style) {
+  context.fillStyle = style;
+  const x = (index % COLUMNS) * cell.width;
+  const y = Math.floor(index / COLUMNS) * cell.height;
+  context.fillRect(x, y, cell.width, cell.height);
+}
+
+// 10 pictures a second are enough to judge by, and leave the machine to what is tested.
+const TICKS_PER_PICTURE = 2;
+
+function draw() {
+  const now = counterAt(Date.now());
+  const counter = now - (now % TICKS_PER_PICTURE);
+  if (!globalThis.source.frozen && counter !== globalThis.source.counter) {
+    globalThis.source.counter = counter;
+    const bits = (counter << 8) | checksumOf(counter);
+    for (let bit = 0; bit < 24; bit += 1) {
+      paint(bit, (bits >>> (23 - bit)) & 1 ? "#ffffff" : "#000000");
+    }
+    for (let index = 24; index < 32; index += 1) paint(index, `rgb(${colour.join(" ")})`);
+  }
+  requestAnimationFrame(draw);
+}
+
+/** A click starts the tone: a page may not sound without one. */
+document.addEventListener("click", () => {
+  if (globalThis.source.tone !== null) return;
+  const audio = new AudioContext();
+  const gain = new GainNode(audio, { gain: 0.3 });
+  const tone = new OscillatorNode(audio, { frequency: hertz });
+  tone.connect(gain).connect(audio.destination);
+  tone.start();
+  globalThis.source.tone = { audio, gain };
+});
+
+draw();

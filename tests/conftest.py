@@ -1,0 +1,117 @@
+"""What all tests share: one real PostgreSQL and one real Redis for the run, empty for every test."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+from psycopg import sql
+
+import control
+from lectern.embedded import Places, Postgres, Redis
+
+TEMPLATE = "migrated"
+
+_numbers = itertools.count(1)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose tools are not here; under CI that is a failure."""
+    missing = _missing_tools(item)
+    if not missing:
+        return
+    text = f"needs {', '.join(missing)}; `make test` as root installs it"
+    if os.environ.get("CI") == "true":
+        pytest.fail(text, pytrace=False)
+    pytest.skip(text)
+
+
+def _missing_tools(item: pytest.Item) -> list[str]:
+    wanted = [program for mark in item.iter_markers("browser") for program in mark.args]
+    if item.get_closest_marker("browser") is not None and not wanted:
+        wanted.append("chromium")
+    if item.get_closest_marker("netns") is not None:
+        wanted += ["ip", "tc"]
+        if os.geteuid() != 0:
+            return ["root"]
+    return [program for program in wanted if shutil.which(program) is None]
+
+
+@pytest.fixture(scope="session")
+def embedded_places() -> Iterator[Places]:
+    # Not pytest's own directory: that one is closed to the user that PostgreSQL runs as under root.
+    data = Path(tempfile.mkdtemp(prefix="lectern-tests-", dir="/tmp"))
+    yield Places.prepare(data)
+    shutil.rmtree(data, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(embedded_places: Places) -> Iterator[Postgres]:
+    server = Postgres.start(embedded_places, durable=False)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server(embedded_places: Places) -> Iterator[Redis]:
+    server = Redis.start(embedded_places, durable=False)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_server: Postgres) -> str:
+    """The name of a database with the whole schema and no rows."""
+    _administer(postgres_server, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
+    _migrate(postgres_server.url(TEMPLATE))
+    return TEMPLATE
+
+
+@pytest.fixture
+def database_url(postgres_server: Postgres, migrated_template: str) -> Iterator[str]:
+    """The URL of a migrated database of this test's own."""
+    name = f"test_{next(_numbers)}"
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
+    _administer(
+        postgres_server, create.format(sql.Identifier(name), sql.Identifier(migrated_template))
+    )
+    yield postgres_server.url(name)
+    drop = sql.SQL("DROP DATABASE {} WITH (FORCE)")
+    _administer(postgres_server, drop.format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def redis_url(redis_server: Redis) -> str:
+    """The URL of an empty Redis."""
+    url = redis_server.url()
+    with redis.Redis.from_url(url) as connection:
+        connection.flushall()
+    return url
+
+
+def _administer(server: Postgres, statement: sql.Composed) -> None:
+    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+        connection.execute(statement)
+
+
+def _migrate(url: str) -> None:
+    migrate = getattr(control, "migrate", None)
+    if migrate is None:
+        return
+    outcome = migrate(url)
+    if inspect.isawaitable(outcome):
+        asyncio.run(_finish(outcome))
+
+
+async def _finish(outcome: object) -> None:
+    assert inspect.isawaitable(outcome)
+    await outcome

@@ -1,0 +1,73 @@
+"""The migrations make the schema that is written down, whatever ran before or beside them."""
+
+from __future__ import annotations
+
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+
+import control
+from control import ids, queries
+from control.describe import describe
+from lectern.embedded import Postgres
+
+SCHEMA = Path(control.__file__).parent / "schema.txt"
+
+
+@pytest.fixture
+def empty_database(postgres_server: Postgres) -> str:
+    name = f"empty_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(postgres_server.url("postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return postgres_server.url(name)
+
+
+def test_racing_migrations_make_the_schema_once(empty_database: str) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(control.migrate, [empty_database] * 4))
+    assert describe(empty_database) == SCHEMA.read_text()
+    control.migrate(empty_database)
+    assert describe(empty_database) == SCHEMA.read_text()
+
+
+def test_a_lock_that_a_killed_migration_left_holds_up_nobody(empty_database: str) -> None:
+    control.migrate(empty_database)
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        connection.execute("INSERT INTO yoyo_lock (locked, ctime, pid) VALUES (1, now(), 1)")
+    control.migrate(empty_database)
+
+
+def test_every_query_parses_against_the_schema(shared_database: str) -> None:
+    with psycopg.connect(shared_database, autocommit=True) as connection:
+        for name, query in queries.QUERIES.items():
+            connection.execute(f"PREPARE q AS {query}", prepare=False)
+            connection.execute("DEALLOCATE q")
+            assert name
+
+
+def test_no_sql_stands_in_python() -> None:
+    for path in Path(control.__file__).parent.glob("*.py"):
+        text = path.read_text()
+        for word in ("SELECT ", "INSERT ", "UPDATE ", "DELETE FROM"):
+            assert word not in text or path.name in ("migrate.py", "describe.py"), path
+
+
+def test_ids_are_version_7_and_sorted_by_time() -> None:
+    made = [ids.uuid7_at(ms, 0x3FF << 62 | 5) for ms in (0, 1, 2**40, 2**48 - 1)]
+    assert made == sorted(made)
+    for value in (*made, ids.uuid7()):
+        assert (value.version, value.variant) == (7, uuid.RFC_4122)
+    assert len({ids.uuid7() for _ in range(1000)}) == 1000
+
+
+def test_a_query_given_twice_is_refused() -> None:
+    with pytest.raises(ValueError):
+        queries.parse("-- a: b\nSELECT 1\n\n-- a: b\nSELECT 2")
+
+
+def test_a_comment_within_a_query_begins_no_other() -> None:
+    text = "-- a: b\n--\n-- page: a word\nSELECT 1\n-- c: d\n\n-- e: f\nSELECT 2"
+    assert list(queries.parse(text)) == ["a", "e"]

@@ -1,0 +1,83 @@
+"""Settings are checked, and what is wrong is said in a sentence."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from lectern.settings import SettingError, Settings, load, unknown_variables
+from tests.lectern.running import run_lectern
+
+
+def _load(command: str = "up", **variables: str) -> Settings:
+    given = {f"LECTERN_{name.upper()}": value for name, value in variables.items()}
+    return load(command, argparse.Namespace(), given)
+
+
+def test_an_option_wins_over_its_variable() -> None:
+    options = argparse.Namespace(port="9000")
+    assert load("up", options, {"LECTERN_PORT": "8000"}).port == 9000
+    assert _load(port="8000").port == 8000
+
+
+@pytest.mark.parametrize(
+    ("variables", "text"),
+    [
+        ({"port": "none"}, "LECTERN_PORT is 'none', but a port is a number"),
+        ({"port": "70000"}, "from 1 to 65535"),
+        ({"nodes": "0"}, "from 1 to 256"),
+        ({"host": "0.0.0.0", "throttle": "off"}, "refused on 0.0.0.0"),
+        ({"throttle": "no"}, "on or off"),
+        ({"tls_cert": "/dev/null"}, "belong together"),
+        ({"tls_cert": "/none", "tls_key": "/none"}, "/none .* is not a file"),
+        ({"advertise": "here"}, "does not appear to be an IPv4 or IPv6 address"),
+        ({"udp_port": "65535", "nodes": "2"}, "past port 65535"),
+    ],
+)
+def test_a_wrong_setting_is_a_sentence(variables: dict[str, str], text: str) -> None:
+    with pytest.raises(SettingError, match=text):
+        _load(**variables)
+
+
+def test_throttle_may_be_off_on_loopback() -> None:
+    assert not _load(throttle="off").throttle
+
+
+def test_a_child_reads_back_what_its_parent_meant() -> None:
+    meant = Settings(
+        data=Path("/tmp/x"),
+        host="0.0.0.0",
+        advertise=("192.0.2.1", "2001:db8::1"),
+        database_url="postgresql://a:b%20c@h/d?x=y",
+        throttle=True,
+        nodes=3,
+    )
+    assert load("up", argparse.Namespace(), meant.environment()) == meant
+
+
+def test_a_mistyped_variable_is_named() -> None:
+    (sentence,) = unknown_variables({"LECTERN_UPD_PORT": "1", "LECTERN_PORT": "2", "PORT": "3"})
+    assert (
+        sentence == "LECTERN_UPD_PORT is not a setting of Lectern; did you mean LECTERN_UDP_PORT?"
+    )
+
+
+def test_a_secret_is_no_option() -> None:
+    done = run_lectern("up", "--database-url", "postgresql://u:p@h/d")
+    assert done.returncode == 2
+    assert "unrecognized arguments" in done.stderr
+
+
+def test_help_names_every_setting_of_a_command() -> None:
+    text = run_lectern("up", "--help").stdout
+    for name in ("--data", "--host", "--tls-cert", "--throttle", "LECTERN_DATABASE_URL"):
+        assert name in text
+
+
+def test_a_demo_without_a_server_says_so() -> None:
+    done = run_lectern("demo", "--server", "http://127.0.0.1:9")
+    assert done.returncode == 1
+    assert "There is no Lectern at http://127.0.0.1:9" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,175 @@
+"""The data channel `live`, as docs/protocol.md describes it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgpack
+import pytest
+
+from sfu import live
+from sfu.room import Room
+from tests.sfu.conftest import Site
+
+Soon = Callable[[Callable[[], bool]], Awaitable[None]]
+
+
+async def test_the_count_follows_those_who_are_connected(site: Site) -> None:
+    first = await site.student()
+    await first.message("hello")
+    second = await site.student(account="other")
+    hello = await second.message("hello")
+    assert hello["count"] == 2
+    while (await first.message("count"))["count"] != 2:
+        pass
+    await second.leave()
+    while (await first.message("count"))["count"] != 1:
+        pass
+
+
+async def test_a_storm_of_changes_is_told_a_few_times(site: Site) -> None:
+    student = await site.student()
+    await student.message("hello")
+    room = next(iter(site.node.rooms.values()))
+    student.messages.clear()
+    for number in range(1000):
+        room.connected(f"user {number}")
+        if number % 100 == 0:
+            await asyncio.sleep(0.05)
+    while (await student.message("count"))["count"] != 1001:
+        pass
+    assert len(student.messages) <= 4
+
+
+def test_a_large_class_hears_of_the_count_less_often() -> None:
+    class Member:
+        def __init__(self, number: int) -> None:
+            self.session_id = str(number)
+            self.told = 0
+
+        def send_state(self, kind: str, data: bytes) -> None:
+            self.told += 1
+
+        def drain(self) -> None: ...
+
+    for size, interval_s in ((10, 0.25), (2000, 2.0)):
+        room = Room("class", 1)
+        members = [Member(number) for number in range(size)]
+        room.sessions = {m.session_id: m for m in members}  # type: ignore[misc]
+        for tick in range(80):  # 20 s
+            room.connected(f"user {tick}")
+            room.tick(1000 + tick * 0.25)
+        assert {m.told for m in members} == {20 / interval_s}
+
+
+async def test_members_hear_which_slots_flow(site: Site) -> None:
+    student = await site.student()
+    hello = await student.message("hello")
+    assert hello["slots"] == {"video": False, "mic": False, "screen_audio": False}
+    teacher = await site.teacher()
+
+    async def slots(**wanted: bool) -> None:
+        async with asyncio.timeout(10):
+            while True:
+                message = await student.message("slots", limit_s=10)
+                if all(message[slot] is flows for slot, flows in wanted.items()):
+                    return
+
+    await slots(video=True, mic=True, screen_audio=False)
+    await teacher.leave()
+    await slots(video=False, mic=False)
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        b"",
+        b"\xc1",
+        b"\x01",
+        msgpack.packb({"no": "type"}),
+        msgpack.packb({"type": 7}),
+        msgpack.packb({"type": "unheard of"}),
+        msgpack.packb({"type": "pong", "x": "y" * 20_000}),
+        "text",
+        b"\x91" * 5000,
+        b"\xdd\xff\xff\xff\xff",
+    ],
+)
+async def test_what_is_no_message_is_ignored_and_counted(
+    site: Site, soon: Soon, junk: bytes | str
+) -> None:
+    student = await site.student()
+    await student.message("hello")
+    session = site.node.sessions[student.session_id]
+    assert student.pc.sctp is not None
+    student.pc.sctp._remote_max_message_size = 0  # as a client that heeds no a=max-message-size
+    student.channel.send(junk)
+    await soon(lambda: session.ignored_messages == 1)
+    student.channel.send(msgpack.packb({"type": "pong"}))
+    await asyncio.sleep(0.2)
+    assert session.state == "connected" and session.ignored_messages == 1
+
+
+async def test_a_flood_is_ignored_beyond_its_allowance(site: Site, soon: Soon) -> None:
+    student = await site.student()
+    await student.message("hello")
+    for _ in range(500):
+        student.channel.send(msgpack.packb({"type": "pong"}))
+    session = site.node.sessions[student.session_id]
+    await soon(lambda: session.ignored_messages > 200)
+    assert session.state == "connected"
+
+
+async def test_other_channels_are_closed_and_the_first_one_stays(site: Site, soon: Soon) -> None:
+    student = await site.student()
+    await student.message("hello")
+    others = [
+        student.pc.createDataChannel("chat"),
+        student.pc.createDataChannel("live"),
+        student.pc.createDataChannel("live", ordered=False),
+        student.pc.createDataChannel("live", maxRetransmits=1),
+    ]
+    await soon(lambda: all(c.readyState in ("closing", "closed") for c in others))
+    assert student.channel.readyState == "open"
+    assert not any(m["type"] == "hello" for m in student.messages)
+
+
+class _Channel:
+    """A channel whose reader takes nothing."""
+
+    label, ordered, maxRetransmits, maxPacketLifeTime = "live", True, None, None
+    readyState = "open"
+
+    def __init__(self) -> None:
+        self.bufferedAmount = 0
+        self.sent: list[bytes] = []
+
+    def send(self, data: bytes) -> None:
+        self.bufferedAmount += len(data)
+        self.sent.append(data)
+
+    def on(self, *arguments: Any) -> None: ...
+
+
+class _Association:
+    def on(self, *arguments: Any) -> None: ...
+
+
+def test_a_slow_reader_gets_the_newest_of_each_state_when_it_has_room() -> None:
+    channel = _Channel()
+    one = live.Live(_Association(), greeting=lambda: {"type": "hello"}, on_message=print)  # type: ignore[arg-type]
+    one._take(channel)  # type: ignore[arg-type]
+    for number in range(20_000):
+        one.send_state("count", live.encode({"type": "count", "count": number}))
+        one.send_state("slots", live.encode({"type": "slots", "video": number % 2 == 0}))
+    assert channel.bufferedAmount < live.BUFFERED_BYTES_MAX + 100
+    assert not one.send(b"ping")
+    told = len(channel.sent)
+    channel.bufferedAmount = 0
+    one.drain()
+    newest = [msgpack.unpackb(data) for data in channel.sent[told:]]
+    assert {"type": "count", "count": 19_999} in newest
+    assert {"type": "slots", "video": False} in newest
+    assert len(newest) == 2

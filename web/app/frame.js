@@ -1,0 +1,72 @@
+/** What every page has round its content: the bar, the main landmark, the state chip. */
+
+import { signOut } from "../core/api.js";
+import { t } from "../core/strings.js";
+import { button, el } from "./dom.js";
+
+/** @typedef {import("../core/api.js").ClassState} ClassState */
+/** @typedef {import("./dom.js").Child} Child */
+
+/**
+ * Put bar and content into the page.
+ * @param {{title: string, bar?: Child[], main: Child[]}} content `title` is the document's
+ * @returns {HTMLElement} the main element
+ */
+export function frame({ title, bar = [], main }) {
+  document.title = title === t("app.name") ? title : `${title} · ${t("app.name")}`;
+  const content = el("main", { id: "content", class: "main", tabIndex: -1 }, ...main);
+  document.body.replaceChildren(
+    el("a", { class: "skip", href: "#content" }, t("nav.skip")),
+    el("header", { class: "bar" }, brand(), ...bar),
+    content,
+  );
+  return content;
+}
+
+function brand() {
+  return el(
+    "a",
+    { class: "brand", href: "/", "aria-label": t("app.name") },
+    el("img", { src: "/static/app/lectern.svg", alt: "", width: 28, height: 28 }),
+    el("span", { class: "brand__name" }, t("app.name")),
+  );
+}
+
+/** @param {import("../core/api.js").User} user */
+export function account(user) {
+  const leave = async () => {
+    await signOut();
+    location.assign("/");
+  };
+  return el(
+    "div",
+    { class: "account" },
+    el("span", { class: "account__name", title: t("sign.as", { name: user.name }) }, user.name),
+    button(t("nav.signOut"), leave, { kind: "quiet" }),
+  );
+}
+
+/** @param {ClassState} state */
+export function chip(state) {
+  return el("span", { class: `chip chip--${state}` }, t(`state.${state}`));
+}
+
+/**
+ * A page state that needs its reader: what is the matter, and what to do next.
+ * @param {{title: string, text?: string, actions?: HTMLElement[], busy?: boolean, tone?: string}} what
+ */
+export function notice({ title, text, actions = [], busy = false, tone = "calm" }) {
+  return el(
+    "section",
+    { class: `notice notice--${tone}`, "data-busy": busy ? "yes" : "no" },
+    busy ? el("div", { class: "spinner", "aria-hidden": "true" }) : null,
+    el("h1", { class: "notice__title" }, title),
+    text ? el("p", { class: "notice__text" }, text) : null,
+    actions.length > 0 ? el("div", { class: "notice__actions" }, ...actions) : null,
+  );
+}
+
+/** A line that screen readers are told of when it changes. */
+export function status() {
+  return el("p", { class: "status", role: "status", "aria-live": "polite" });
+}

@@ -1,0 +1,192 @@
+/** The live part of the student's page: picture, two sounds, and what the connection is doing. */
+
+import { countOf, slotsOf } from "../core/live.js";
+import { counted, t } from "../core/strings.js";
+import { Viewer } from "../core/whep.js";
+import { button, el, icon, show } from "./dom.js";
+
+/** @typedef {import("../core/api.js").Link} Link */
+
+/** Fires `closed` {reason, error} when the session has ended for good. */
+export class Player extends EventTarget {
+  #viewer;
+  #video = el("video", {
+    class: "stage__video",
+    // Sound has elements of its own: an audio inside a video's element is silent until the first
+    // picture, and a teacher talks before sharing.
+    muted: true,
+    autoplay: true,
+    playsInline: true,
+    "aria-label": t("watch.screen"),
+  });
+  #sounds = {
+    mic: el("audio", { autoplay: true, "data-slot": "mic" }),
+    screen_audio: el("audio", { autoplay: true, "data-slot": "screen_audio" }),
+  };
+  /** The last picture, kept in sight while a new connection has none yet. */
+  #still = el("canvas", { class: "stage__still", "aria-hidden": "true" });
+  #empty = el(
+    "div",
+    { class: "stage__empty" },
+    el("p", { class: "stage__title" }, t("watch.noPicture")),
+    el("p", { class: "stage__hint" }, t("watch.noPictureHint")),
+  );
+  #joining = el(
+    "div",
+    { class: "stage__empty" },
+    el("div", { class: "spinner", "aria-hidden": "true" }),
+    el("p", { class: "stage__title" }, t("watch.joining")),
+  );
+  #unmute = el(
+    "div",
+    { class: "stage__unmute" },
+    button(t("watch.unmute"), () => void this.#playSounds(), { kind: "primary", icon: "sound" }),
+    el("p", { class: "stage__hint" }, t("watch.unmuteHint")),
+  );
+  #banner = el("p", { class: "stage__banner", role: "status" });
+  #paused = el("p", { class: "stage__badge" }, t("watch.paused"));
+  #pictured = false;
+
+  count = el("p", { class: "count" });
+
+  /**
+   * @param {Link} link
+   * @param {string} token
+   * @param {{takeover?: boolean}} options
+   */
+  constructor(link, token, options) {
+    super();
+    this.#viewer = new Viewer(token, link.class_id, options);
+    for (const overlay of [this.#still, this.#empty, this.#unmute, this.#banner, this.#paused]) {
+      show(overlay, false);
+    }
+    this.element = el(
+      "div",
+      { class: "stage stage--watch" },
+      this.#video,
+      this.#still,
+      this.#joining,
+      this.#empty,
+      this.#unmute,
+      this.#paused,
+      this.#banner,
+      this.#sounds.mic,
+      this.#sounds.screen_audio,
+    );
+    this.#showCount(link.present);
+  }
+
+  async open() {
+    on(this.#viewer, "state", (detail) => this.#onState(detail));
+    on(this.#viewer, "media", (detail) => this.#onMedia(detail));
+    on(this.#viewer, "message", (message) => this.#onMessage(message));
+    on(this.#viewer, "blocked", ({ loopbackOnly }) => this.#onBlocked(loopbackOnly));
+    addEventListener("pagehide", this.#onPageHide);
+    addEventListener("online", this.#onOnline);
+    await this.#viewer.open();
+  }
+
+  /** @param {"left" | "pagehide"} reason */
+  close(reason) {
+    this.#viewer.leave(reason);
+  }
+
+  /** @param {{slot: import("../core/whip.js").Slot, stream: MediaStream}} media */
+  #onMedia({ slot, stream }) {
+    if (slot !== "video") {
+      this.#sounds[slot].srcObject = stream;
+      void this.#playSounds();
+      return;
+    }
+    this.#keepStill();
+    this.#video.srcObject = stream;
+    // Only a frame proves a picture; a track is there from the answer on.
+    this.#video.requestVideoFrameCallback(() => {
+      this.#pictured = true;
+      show(this.#still, false);
+      show(this.#joining, false);
+      show(this.#empty, false);
+    });
+  }
+
+  /** @param {Record<string, any>} message */
+  #onMessage(message) {
+    const count = countOf(message);
+    if (count !== null) this.#showCount(count);
+    const slots = slotsOf(message);
+    // The last picture stays in sight while the teacher shares nothing.
+    if (slots !== null) show(this.#paused, !slots.video && this.#pictured);
+  }
+
+  /** Draw the picture in sight over the element that is about to lose it. */
+  #keepStill() {
+    const { videoWidth: width, videoHeight: height } = this.#video;
+    if (!this.#pictured || width === 0) return;
+    Object.assign(this.#still, { width, height });
+    this.#still.getContext("2d")?.drawImage(this.#video, 0, 0);
+    show(this.#still, true);
+  }
+
+  /** Play both sounds; a browser that wants a click first gets a button to click on. */
+  async #playSounds() {
+    const played = await Promise.allSettled(
+      Object.values(this.#sounds)
+        .filter((sound) => sound.srcObject !== null)
+        .map((sound) => sound.play()),
+    );
+    const refused = played.some(
+      (one) => one.status === "rejected" && one.reason?.name === "NotAllowedError",
+    );
+    show(this.#unmute, refused);
+  }
+
+  /** @param {{state: import("../core/session.js").State, reason: string, error: unknown}} change */
+  #onState({ state, reason, error }) {
+    this.element.dataset.state = state;
+    if (state === "connected") {
+      show(this.#joining, false);
+      show(this.#empty, !this.#pictured);
+      show(this.#banner, false);
+    } else if (state === "reconnecting") {
+      show(this.#joining, false);
+      this.#say(t("watch.reconnecting"));
+    } else if (state === "closed") {
+      removeEventListener("pagehide", this.#onPageHide);
+      removeEventListener("online", this.#onOnline);
+      this.dispatchEvent(new CustomEvent("closed", { detail: { reason, error } }));
+    }
+  }
+
+  /** @param {boolean} loopbackOnly */
+  #onBlocked(loopbackOnly) {
+    const firefox = navigator.userAgent.includes("Firefox/");
+    this.#say(t(loopbackOnly && firefox ? "watch.firefoxLoopback" : "watch.blocked"));
+  }
+
+  /** @param {string} text */
+  #say(text) {
+    // What was said about the reason is worth more than that it goes on trying.
+    const blocked = [t("watch.firefoxLoopback"), t("watch.blocked")];
+    const said = this.#banner.textContent ?? "";
+    if (!this.#banner.hidden && blocked.includes(said) && !blocked.includes(text)) return;
+    this.#banner.textContent = text;
+    show(this.#banner, true);
+  }
+
+  /** @param {number} count */
+  #showCount(count) {
+    this.count.replaceChildren(icon("people"), counted("watch.count", count));
+  }
+
+  #onPageHide = () => this.close("pagehide");
+  #onOnline = () => this.#viewer.hurry();
+}
+
+/**
+ * @param {EventTarget} target
+ * @param {string} type
+ * @param {(detail: any) => void} act
+ */
+function on(target, type, act) {
+  target.addEventListener(type, (event) => act(/** @type {CustomEvent} */ (event).detail));
+}

@@ -1,0 +1,269 @@
+/** The live part of the teacher's page: share, mic, preview, and what the connection is doing. */
+
+import { captureMic, captureScreen } from "../core/capture.js";
+import { codeOf } from "../core/errors.js";
+import { countOf } from "../core/live.js";
+import { counted, sentence, t } from "../core/strings.js";
+import { Publisher } from "../core/whip.js";
+import { button, el, icon, show } from "./dom.js";
+import { status } from "./frame.js";
+import { linkBox } from "./link_box.js";
+import { Meter } from "./meter.js";
+
+/** @typedef {import("../core/api.js").Class} Class */
+
+/** Fires `closed` {reason} when the session has ended for good. */
+export class Studio extends EventTarget {
+  #publisher;
+  #meter = new Meter();
+  /** @type {MediaStreamTrack | null} */
+  #mic = null;
+  /** @type {{video: MediaStreamTrack, audio: MediaStreamTrack | null} | null} */
+  #share = null;
+  #memory;
+  /** What was on before this page was loaded. */
+  #was;
+
+  #preview = el("video", {
+    class: "stage__video",
+    muted: true,
+    autoplay: true,
+    playsInline: true,
+    "aria-label": t("teach.preview"),
+  });
+  #empty = el(
+    "div",
+    { class: "stage__empty" },
+    el("p", { class: "stage__title" }, t("teach.notSharing")),
+    el("p", { class: "stage__hint" }, t("teach.notSharingHint")),
+  );
+  #shared = el("p", { class: "stage__badge" });
+  #connection = el("p", { class: "connection", role: "status", "data-state": "connecting" });
+  #message = status();
+  #shareButton = button(t("teach.share"), () => void this.share(), {
+    kind: "primary",
+    icon: "screen",
+  });
+  #unshareButton = button(t("teach.unshare"), () => void this.unshare(), { icon: "stop" });
+  #micButton = button(t("teach.micOn"), () => void this.#toggleMic(), { icon: "mic" });
+
+  count = el("p", { class: "count" });
+
+  /** @param {Class} item */
+  constructor(item) {
+    super();
+    this.#publisher = new Publisher(item.id);
+    // A reload keeps what the teacher had switched on, as far as the browser allows it.
+    this.#memory = `lectern.on.${item.id}`;
+    this.#was = new Set((sessionStorage.getItem(this.#memory) ?? "").split(" "));
+    this.element = el(
+      "div",
+      { class: "studio" },
+      el("div", { class: "stage stage--preview" }, this.#preview, this.#empty, this.#shared),
+      el(
+        "div",
+        { class: "studio__side" },
+        this.#connection,
+        el(
+          "div",
+          { class: "studio__controls" },
+          this.#shareButton,
+          this.#unshareButton,
+          this.#micButton,
+          this.#meter.element,
+        ),
+        this.#message,
+        el("h2", { class: "studio__heading" }, t("link.label")),
+        linkBox(item.link),
+      ),
+    );
+    this.#showCount(item.present);
+    this.#showShare();
+    this.#showMic();
+  }
+
+  async open() {
+    this.#publisher.addEventListener("state", (event) =>
+      this.#onState(/** @type {CustomEvent} */ (event).detail),
+    );
+    this.#publisher.addEventListener("message", (event) =>
+      this.#onMessage(/** @type {CustomEvent} */ (event).detail),
+    );
+    addEventListener("pagehide", this.#onPageHide);
+    addEventListener("pageshow", this.#onPageShow);
+    addEventListener("online", this.#onOnline);
+    // The mic first: it needs no click where it was allowed before, and it is heard at once.
+    if (this.#was.has("mic")) await this.#turnMicOn({ asked: false });
+    if (this.#was.has("share")) this.say(t("teach.shareAgain"));
+    await this.#publisher.open();
+  }
+
+  /** @param {"left" | "pagehide"} reason */
+  close(reason) {
+    this.#release();
+    this.#publisher.leave(reason);
+  }
+
+  /**
+   * @param {string} text
+   * @param {"calm" | "bad"} [tone]
+   */
+  say(text, tone = "calm") {
+    this.#message.textContent = text;
+    this.#message.dataset.tone = tone;
+  }
+
+  /** Share something, or something else: the old share goes on until the new one is chosen. */
+  async share() {
+    let chosen;
+    try {
+      chosen = await captureScreen();
+    } catch (error) {
+      // Closing the chooser is a decision, not an error; but a browser that may not share says the
+      // same, so the sentence is shown either way.
+      this.say(sentence(codeOf(error)), "bad");
+      return;
+    }
+    stop(this.#share?.video, this.#share?.audio);
+    this.#share = chosen;
+    const { video, audio } = chosen;
+    // The browser's own bar, or the closing of the shared tab, ends the tracks.
+    video.addEventListener("ended", () => {
+      if (this.#share?.video === video) void this.unshare();
+    });
+    audio?.addEventListener("ended", () => {
+      if (this.#share?.audio === audio) void this.#publisher.setTrack("screen_audio", null);
+    });
+    await this.#publisher.setTrack("video", video);
+    await this.#publisher.setTrack("screen_audio", audio);
+    this.say(audio === null ? t("teach.silentHint") : "");
+    this.#showShare();
+  }
+
+  async unshare() {
+    const share = this.#share;
+    this.#share = null;
+    stop(share?.video, share?.audio);
+    this.say(t("teach.shareEnded"));
+    this.#showShare();
+    await this.#publisher.setTrack("video", null);
+    await this.#publisher.setTrack("screen_audio", null);
+  }
+
+  async #toggleMic() {
+    if (this.#mic === null) await this.#turnMicOn({ asked: true });
+    else await this.#turnMicOff();
+  }
+
+  /** @param {{asked: boolean}} how asked: by a click, so that a refusal is worth a sentence */
+  async #turnMicOn({ asked }) {
+    this.#micButton.disabled = true;
+    try {
+      const mic = await captureMic();
+      this.#mic = mic;
+      mic.addEventListener("ended", () => {
+        if (this.#mic !== mic) return;
+        void this.#turnMicOff();
+        this.say(t("teach.micEnded"), "bad");
+      });
+      this.#meter.start(mic);
+      await this.#publisher.setTrack("mic", mic);
+      if (asked) this.say("");
+    } catch (error) {
+      if (asked) this.say(sentence(codeOf(error)), "bad");
+    } finally {
+      this.#micButton.disabled = false;
+      this.#showMic();
+    }
+  }
+
+  /** The device is let go, so that the browser's own sign of a listening page goes out too. */
+  async #turnMicOff() {
+    stop(this.#mic);
+    this.#mic = null;
+    this.#meter.stop();
+    this.#showMic();
+    await this.#publisher.setTrack("mic", null);
+  }
+
+  #showShare() {
+    const share = this.#share;
+    this.#preview.srcObject = share && new MediaStream([share.video]);
+    show(this.#preview, share !== null);
+    show(this.#empty, share === null);
+    show(this.#shared, share !== null);
+    show(this.#unshareButton, share !== null);
+    this.#shared.textContent =
+      share?.audio == null ? t("teach.sharingSilent") : t("teach.sharingSound");
+    relabel(this.#shareButton, share === null ? t("teach.share") : t("teach.shareOther"));
+    this.#remember();
+  }
+
+  #showMic() {
+    const on = this.#mic !== null;
+    relabel(this.#micButton, on ? t("teach.micOff") : t("teach.micOn"), on ? "mic-off" : "mic");
+    show(this.#meter.element, on);
+    this.#remember();
+  }
+
+  #remember() {
+    const on = [this.#mic && "mic", this.#share && "share"].filter(Boolean).join(" ");
+    sessionStorage.setItem(this.#memory, on);
+  }
+
+  /** @param {number} count */
+  #showCount(count) {
+    this.count.replaceChildren(icon("people"), counted("teach.watching", count));
+  }
+
+  /** @param {{state: import("../core/session.js").State, reason: string}} change */
+  #onState({ state, reason }) {
+    if (state === "idle") return;
+    this.#connection.dataset.state = state;
+    if (state === "closed") {
+      this.#release();
+      this.dispatchEvent(new CustomEvent("closed", { detail: { reason } }));
+      return;
+    }
+    this.#connection.textContent = t(`teach.${state}`);
+    if (state === "reconnecting") this.say(t("teach.reconnectingHint"));
+    else if (this.#message.textContent === t("teach.reconnectingHint")) this.say("");
+  }
+
+  /** @param {Record<string, any>} message */
+  #onMessage(message) {
+    const count = countOf(message);
+    if (count !== null) this.#showCount(count);
+  }
+
+  #onPageHide = () => this.close("pagehide");
+  #onOnline = () => this.#publisher.hurry();
+  /** A page that comes out of the back-forward cache has a session that it left.
+   *  @param {PageTransitionEvent} event */
+  #onPageShow = (event) => {
+    if (event.persisted) location.reload();
+  };
+
+  /** Let go of devices and listeners; what was on is remembered for a reload. */
+  #release() {
+    removeEventListener("pagehide", this.#onPageHide);
+    removeEventListener("online", this.#onOnline);
+    stop(this.#mic, this.#share?.video, this.#share?.audio);
+    this.#meter.stop();
+  }
+}
+
+/** @param {...(MediaStreamTrack | null | undefined)} tracks */
+function stop(...tracks) {
+  for (const track of tracks) track?.stop();
+}
+
+/**
+ * @param {HTMLButtonElement} target
+ * @param {string} label
+ * @param {string} [name] of another icon
+ */
+function relabel(target, label, name) {
+  /** @type {HTMLElement} */ (target.lastElementChild).textContent = label;
+  if (name) target.firstElementChild?.replaceWith(icon(name));
+}

@@ -1,0 +1,197 @@
+/** The student's page of one link: who are you, has it started, watch, and what went wrong. */
+
+import { linkOf, me } from "../core/api.js";
+import { LecternError, codeOf, isPassing } from "../core/errors.js";
+import { sentence, t } from "../core/strings.js";
+import { button, el } from "./dom.js";
+import { account, chip, frame, notice } from "./frame.js";
+import { Player } from "./player.js";
+import { signCard } from "./sign_in.js";
+
+/** @typedef {import("../core/api.js").Link} Link */
+/** @typedef {import("../core/api.js").User} User */
+
+const token = decodeURIComponent(location.pathname.split("/")[2] ?? "");
+
+// A lobby of 100 asks 40 times a second at the most; the wait is jittered so that it does not
+// arrive as one.
+const LOBBY_MS = 2500;
+const FULL_MS = 5000;
+
+/** @type {User | null} */
+let user = null;
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let again;
+
+/** Look at the link and show what it leads to. */
+async function open() {
+  clearTimeout(again);
+  if (!("RTCPeerConnection" in globalThis)) return stopAt(null, t("error.title"), t("watch.noWebrtc"));
+  let link;
+  try {
+    [user, link] = await Promise.all([me(), linkOf(token)]);
+  } catch (error) {
+    return refused(null, error);
+  }
+  if (link.state === "ended") ended(link);
+  else if (user === null) askToSignIn(link);
+  else if (link.state === "created") wait(link);
+  else join(link);
+}
+
+/**
+ * @param {Link | null} link
+ * @param {Array<Node | null>} content
+ * @param {Array<Node | null>} [bar]
+ */
+function page(link, content, bar = []) {
+  const title = link && [
+    el(
+      "div",
+      { class: "bar__title" },
+      el("h1", { class: "bar__name", dir: "auto" }, link.title),
+      el("p", { class: "bar__by", dir: "auto" }, t("watch.with", { teacher: link.teacher_name })),
+    ),
+    chip(link.state),
+  ];
+  frame({ title: link?.title ?? t("app.name"), bar: [...(title ?? []), ...bar], main: content });
+}
+
+/**
+ * @param {Link | null} link
+ * @param {string} title
+ * @param {string} text
+ * @param {HTMLElement[]} [actions]
+ */
+function stopAt(link, title, text, actions = []) {
+  page(link, [notice({ title, text, actions })], [user && account(user)]);
+}
+
+const retryButton = (label = t("watch.retry")) =>
+  button(label, () => void open(), { kind: "primary" });
+
+/** @param {Link} link */
+function askToSignIn(link) {
+  const onSigned = () => void open();
+  page(link, [
+    el("div", { class: "centre" }, signCard({ role: "student", lead: t("sign.asStudent"), onSigned })),
+  ]);
+}
+
+/** @param {Link} link */
+function wait(link) {
+  page(
+    link,
+    [notice({ title: t("watch.waiting"), text: t("watch.waitingHint"), busy: true })],
+    [user && account(user)],
+  );
+  poll(LOBBY_MS, "created");
+}
+
+/** @param {Link} link */
+function ended(link) {
+  stopAt({ ...link, state: "ended" }, t("watch.ended"), t("watch.endedHint"), [
+    el("a", { class: "button", href: "/dashboard" }, t("nav.dashboard")),
+  ]);
+}
+
+/**
+ * Ask again until the class is in another state.
+ * @param {number} everyMs
+ * @param {Link["state"]} while_
+ */
+function poll(everyMs, while_) {
+  const wait = everyMs * (0.75 + Math.random() / 2);
+  again = setTimeout(async () => {
+    let state;
+    try {
+      ({ state } = await linkOf(token));
+    } catch (error) {
+      if (!isPassing(error)) return refused(null, error);
+      state = while_;
+    }
+    if (state === while_) poll(everyMs, while_);
+    else void open();
+  }, wait);
+}
+
+/**
+ * @param {Link} link
+ * @param {{takeover?: boolean}} [options]
+ */
+function join(link, options = {}) {
+  const player = new Player(link, token, options);
+  const leave = button(t("watch.leave"), () => player.close("left"), { icon: "leave", kind: "quiet" });
+  page(link, [player.element], [player.count, leave]);
+  player.addEventListener("closed", (event) => {
+    const { reason, error } = /** @type {CustomEvent} */ (event).detail;
+    refused(link, error ?? new LecternError(reason, reason));
+  });
+  void player.open();
+}
+
+/**
+ * What ended or prevented watching, and the way on.
+ * @param {Link | null} link
+ * @param {unknown} error
+ */
+function refused(link, error) {
+  const code = codeOf(error);
+  const state = link && PAGES[code];
+  if (code === "link_invalid" || (code === "not_found" && link === null)) {
+    stopAt(null, t("watch.dead"), t("watch.deadHint"));
+  } else if (state) {
+    state(link, error);
+  } else {
+    const detail = error instanceof LecternError ? error.detail : "";
+    stopAt(link, t("error.title"), sentence(code, detail), [retryButton()]);
+  }
+}
+
+/** @type {Record<string, (link: Link, error: unknown) => void>} */
+const PAGES = {
+  left: (link) => stopAt(link, t("watch.left"), "", [retryButton(t("watch.rejoin"))]),
+  pagehide: () => {},
+  class_ended: ended,
+  class_not_live: (link) => wait({ ...link, state: "created" }),
+  class_full: (link) => {
+    const text = t("watch.fullHint", { capacity: link.capacity });
+    const content = notice({ title: t("watch.full"), text, busy: true, actions: [retryButton()] });
+    page(link, [content], [user && account(user)]);
+    again = setTimeout(() => void open(), FULL_MS * (0.75 + Math.random() / 2));
+  },
+  own_class: (link) =>
+    stopAt(link, t("watch.own"), t("watch.ownHint"), [
+      el("a", { class: "button button--primary", href: `/teach/${link.class_id}` }, t("watch.ownOpen")),
+    ]),
+  active_elsewhere: (link, error) => {
+    const title = otherTitle(error);
+    const text = title ? t("watch.elsewhereNamed", { title }) : t("watch.elsewhereHint");
+    const takeover = () => join(link, { takeover: true });
+    stopAt(link, t("watch.elsewhere"), text, [
+      button(t("watch.takeover"), takeover, { kind: "primary" }),
+    ]);
+  },
+  replaced: (link) =>
+    stopAt(link, t("watch.replaced"), t("watch.replacedHint"), [retryButton(t("watch.takeBack"))]),
+  not_signed_in: askToSignIn,
+  unreachable: (link) =>
+    stopAt(link, t("watch.unreachable"), t("watch.unreachableHint"), [retryButton()]),
+};
+
+/**
+ * The other class's title, where the problem names it.
+ * @param {unknown} error
+ */
+function otherTitle(error) {
+  if (!(error instanceof LecternError)) return "";
+  const other = /** @type {any} */ (error.extra.class ?? error.extra);
+  return typeof other?.title === "string" ? other.title : "";
+}
+
+addEventListener("pageshow", (event) => {
+  // A page that comes out of the back-forward cache has a session that it left.
+  if (event.persisted) location.reload();
+});
+
+void open();

@@ -1,0 +1,144 @@
+/**
+ * JSON over HTTP: every answer that is not 2xx becomes a LecternError with the problem's code.
+ */
+
+import { LecternError } from "./errors.js";
+
+/**
+ * @typedef {{id: string, email: string, name: string, role: "teacher" | "student",
+ *   active_class?: unknown}} User
+ * @typedef {"created" | "live" | "ended"} ClassState
+ * @typedef {{id: string, title: string, capacity: number, state: ClassState, link: string,
+ *   created_at: string, started_at: string | null, ended_at: string | null,
+ *   duration_s: number | null, attendees: number, present: number}} Class
+ * @typedef {{class_id: string, title: string, teacher_name: string, state: ClassState,
+ *   attendees: number, present: number, capacity: number, started_at: string | null,
+ *   duration_s: number | null}} Link
+ * @typedef {{class_id: string, title: string, teacher_name: string, attendees: number,
+ *   class_duration_s: number | null, joined_at: string, left_at: string | null,
+ *   duration_s: number | null}} Attended
+ */
+
+// A request that waits longer than this is on a path that is gone; the caller decides what next.
+const REQUEST_MS_MAX = 8000;
+
+/**
+ * Fetch, and throw a LecternError for all that is not an answer of 2xx.
+ * @param {string} url
+ * @param {RequestInit} options
+ * @returns {Promise<Response>}
+ */
+export async function send(url, options) {
+  let response;
+  try {
+    response = await fetch(url, {
+      credentials: "same-origin",
+      signal: AbortSignal.timeout(REQUEST_MS_MAX),
+      ...options,
+    });
+  } catch (cause) {
+    throw new LecternError("network", String(cause));
+  }
+  if (response.ok) return response;
+  throw await problemOf(response);
+}
+
+/**
+ * Read problem+json (RFC 9457); an answer from something else (a proxy) gets a code by its status.
+ * @param {Response} response
+ * @returns {Promise<LecternError>}
+ */
+async function problemOf(response) {
+  const retryAfterS = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
+  const more = {
+    status: response.status,
+    retryAfterS: Number.isFinite(retryAfterS) ? retryAfterS : null,
+  };
+  try {
+    const { code, detail, ...extra } = await response.json();
+    if (typeof code === "string") return new LecternError(code, String(detail), { ...more, extra });
+  } catch {
+    // Not JSON: told by its status below.
+  }
+  const code = response.status >= 500 ? "try_again" : "bad_answer";
+  return new LecternError(code, `HTTP ${response.status}`, more);
+}
+
+/**
+ * @param {string} method
+ * @param {string} path
+ * @param {unknown} [body]
+ * @returns {Promise<any>} the parsed JSON, or null for an answer without one
+ */
+async function call(method, path, body) {
+  /** @type {RequestInit} */
+  const options = { method, headers: { Accept: "application/json" } };
+  if (body !== undefined) {
+    options.headers = { ...options.headers, "Content-Type": "application/json" };
+    options.body = JSON.stringify(body);
+  }
+  const response = await send(path, options);
+  return response.status === 204 ? null : response.json();
+}
+
+/** @param {string} value */
+const segment = (value) => encodeURIComponent(value);
+
+/** @param {{email: string, name: string, password: string, role: string}} account
+ *  @returns {Promise<User>} */
+export const signUp = (account) => call("POST", "/api/accounts", account);
+
+/** @param {{email: string, password: string}} credentials
+ *  @returns {Promise<User>} */
+export const signIn = (credentials) => call("POST", "/api/session", credentials);
+
+/** @returns {Promise<null>} */
+export const signOut = () => call("DELETE", "/api/session");
+
+/**
+ * Who is signed in, or null.
+ * @returns {Promise<User | null>}
+ */
+export async function me() {
+  try {
+    return await call("GET", "/api/me");
+  } catch (error) {
+    if (error instanceof LecternError && error.status === 401) return null;
+    throw error;
+  }
+}
+
+/** @param {{title: string, capacity: number}} wanted
+ *  @returns {Promise<Class>} */
+export const createClass = (wanted) => call("POST", "/api/classes", wanted);
+
+/** @returns {Promise<{items: Class[], next: string | null}>} */
+export const ownClasses = () => call("GET", "/api/classes?limit=50");
+
+/** @param {string} id
+ *  @returns {Promise<Class>} */
+export const classOf = (id) => call("GET", `/api/classes/${segment(id)}`);
+
+/** @param {string} id
+ *  @returns {Promise<Class>} */
+export const startClass = (id) => call("POST", `/api/classes/${segment(id)}/start`);
+
+/** @param {string} id
+ *  @returns {Promise<Class>} */
+export const endClass = (id) => call("POST", `/api/classes/${segment(id)}/end`);
+
+/** @param {string} token
+ *  @returns {Promise<Link>} */
+export const linkOf = (token) => call("GET", `/api/links/${segment(token)}`);
+
+/** @returns {Promise<{items: Attended[], next: string | null}>} */
+export const attended = () => call("GET", "/api/attended?limit=50");
+
+/** @param {string} classId */
+export const whipUrl = (classId) => `/live/classes/${segment(classId)}/whip`;
+
+/** @param {string} token */
+export const whepByLinkUrl = (token) => `/live/links/${segment(token)}/whep`;
+
+/** @param {string} classId */
+export const whepByClassUrl = (classId) => `/live/classes/${segment(classId)}/whep`;

@@ -1,0 +1,78 @@
+/**
+ * The data channel `live`: msgpack maps with a `type`, from the node to the page.
+ *
+ * An unknown type or a message that is not one is dropped: a newer node may say more than this page
+ * knows, and nothing that arrives may end the class for its viewer.
+ */
+
+import { decode } from "../vendor/msgpack/decode.mjs";
+import { encode } from "../vendor/msgpack/encode.mjs";
+
+export const LABEL = "live";
+// The node's largest message is a greeting with the recent comments.
+const MESSAGE_BYTES_MAX = 262144;
+const ITEMS_MAX = 4096;
+
+const LIMITS = {
+  maxStrLength: MESSAGE_BYTES_MAX,
+  maxBinLength: MESSAGE_BYTES_MAX,
+  maxArrayLength: ITEMS_MAX,
+  maxMapLength: ITEMS_MAX,
+  maxExtLength: 0,
+};
+
+/**
+ * @param {unknown} data of a message event
+ * @returns {Record<string, any> | null} a map with a `type`, or null for anything else
+ */
+export function messageOf(data) {
+  if (!(data instanceof ArrayBuffer) || data.byteLength > MESSAGE_BYTES_MAX) return null;
+  try {
+    const value = /** @type {any} */ (decode(data, LIMITS));
+    if (value === null || typeof value !== "object" || Array.isArray(value)) return null;
+    return typeof value.type === "string" ? value : null;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * @param {Record<string, unknown>} message
+ * @returns {Uint8Array<ArrayBuffer>}
+ */
+export const encoded = (message) => encode(message);
+
+/**
+ * Which slots flow, of a greeting or of a change; null where the message does not say.
+ * @param {Record<string, any>} message
+ * @returns {Record<"video" | "mic" | "screen_audio", boolean> | null}
+ */
+export function slotsOf(message) {
+  if (message.type === "slots") return /** @type {any} */ (message);
+  return message.type === "hello" ? (message.slots ?? null) : null;
+}
+
+/**
+ * How many watch; null where the message does not say.
+ * @param {Record<string, any>} message
+ * @returns {number | null}
+ */
+export function countOf(message) {
+  return typeof message.count === "number" ? message.count : null;
+}
+
+/**
+ * Open the channel on a connection; must be called before the offer is made.
+ * @param {RTCPeerConnection} pc
+ * @param {(message: Record<string, any>) => void} onMessage
+ * @returns {RTCDataChannel}
+ */
+export function openLive(pc, onMessage) {
+  const channel = pc.createDataChannel(LABEL, { ordered: true });
+  channel.binaryType = "arraybuffer";
+  channel.addEventListener("message", (event) => {
+    const message = messageOf(event.data);
+    if (message !== null) onMessage(message);
+  });
+  return channel;
+}

@@ -1,0 +1,213 @@
+/**
+ * Every sentence of the pages, in one place: another language is another table like this one.
+ * `{name}` is filled in by `t`.
+ */
+
+const ENGLISH = {
+  "app.name": "Lectern",
+  "app.tagline": "Your screen and your voice, in front of the class at once.",
+  "app.lead":
+    "Share your screen, its sound and your microphone from this page. Students open a link and " +
+    "watch. Nothing to install, nothing recorded.",
+  "nav.dashboard": "Dashboard",
+  "nav.signOut": "Sign out",
+  "nav.skip": "Skip to content",
+
+  "sign.up": "Create account",
+  "sign.in": "Sign in",
+  "sign.name": "Name",
+  "sign.nameHint": "As others in the class see it",
+  "sign.email": "Email",
+  "sign.password": "Password",
+  "sign.passwordHint": "At least 8 characters",
+  "sign.role": "I am a",
+  "sign.teacher": "Teacher",
+  "sign.student": "Student",
+  "sign.doUp": "Create account",
+  "sign.doIn": "Sign in",
+  "sign.asStudent": "Sign in or create an account to join.",
+  "sign.as": "Signed in as {name}",
+  "sign.working": "One moment…",
+
+  "dash.title": "Dashboard",
+  "dash.teach": "Your classes",
+  "dash.new": "New class",
+  "dash.newTitle": "Title",
+  "dash.newTitleHint": "For example: Algebra, Monday 9:00",
+  "dash.capacity": "Places",
+  "dash.create": "Create class",
+  "dash.none": "No classes yet. Create the first one above.",
+  "dash.open": "Open",
+  "dash.present": "{present} here now",
+  "dash.attendees": "{attendees} attended",
+  "dash.places": "{capacity} places",
+  "dash.attended": "Classes you attended",
+  "dash.noneAttended": "No classes yet. Open the link your teacher sent you.",
+  "dash.by": "with {teacher}",
+
+  "state.created": "Not started",
+  "state.live": "Live",
+  "state.ended": "Ended",
+
+  "link.label": "Student link",
+  "link.copy": "Copy link",
+  "link.copied": "Copied",
+
+  "teach.start": "Start class",
+  "teach.end": "End class",
+  "teach.endAsk": "End this class for everybody?",
+  "teach.endYes": "End class",
+  "teach.endNo": "Keep going",
+  "teach.startHint": "Students who open the link wait until you start.",
+  "teach.share": "Share screen",
+  "teach.shareOther": "Share something else",
+  "teach.unshare": "Stop sharing",
+  "teach.micOn": "Turn mic on",
+  "teach.micOff": "Turn mic off",
+  "teach.level": "Microphone level",
+  "teach.preview": "Preview of your shared screen",
+  "teach.notSharing": "You are not sharing your screen",
+  "teach.notSharingHint": "Choose a tab, a window or the whole screen. Students hear you while your mic is on.",
+  "teach.sharing": "Students see this",
+  "teach.sharingSound": "Screen and sound are shared",
+  "teach.sharingSilent": "Screen is shared without sound",
+  "teach.silentHint":
+    "To share sound as well, choose a browser tab and switch on “Also share tab audio”.",
+  "teach.shareEnded": "Sharing has stopped. Students keep the last picture until you share again.",
+  "teach.shareAgain": "You are live again. Share your screen to go on.",
+  "teach.micEnded": "The microphone was disconnected. Turn it on again to be heard.",
+  "teach.watching.one": "1 student watching",
+  "teach.watching.other": "{count} students watching",
+  "teach.ended": "This class has ended",
+  "teach.endedHint": "{attendees} attended. It lasted {duration}.",
+  "teach.back": "To the dashboard",
+  "teach.connecting": "Going live…",
+  "teach.connected": "Connected",
+  "teach.reconnecting": "Reconnecting…",
+  "teach.reconnectingHint": "Students keep the last picture. This page tries again by itself.",
+  "teach.replaced": "This class is being taught from another tab or device.",
+  "teach.replacedHint": "Only one can send at a time.",
+  "teach.takeBack": "Teach from here",
+
+  "watch.with": "with {teacher}",
+  "watch.waiting": "The class has not started yet",
+  "watch.waitingHint": "Stay here: it begins by itself when your teacher starts.",
+  "watch.joining": "Joining…",
+  "watch.noPicture": "Your teacher is not showing a screen yet",
+  "watch.noPictureHint": "You hear your teacher as soon as they speak.",
+  "watch.paused": "Your teacher is not sharing right now",
+  "watch.unmute": "Turn sound on",
+  "watch.unmuteHint": "Your browser waits for a click before it plays sound.",
+  "watch.leave": "Leave",
+  "watch.left": "You left the class",
+  "watch.rejoin": "Join again",
+  "watch.ended": "This class has ended",
+  "watch.endedHint": "Thank you for being there.",
+  "watch.dead": "This link does not lead to a class",
+  "watch.deadHint": "It may have been replaced or cut short. Ask your teacher for the current link.",
+  "watch.full": "This class is full",
+  "watch.fullHint":
+    "All {capacity} places are taken. This page joins by itself as soon as one is free.",
+  "watch.own": "This is your own class",
+  "watch.ownHint": "Students use this link. You teach from your own page.",
+  "watch.ownOpen": "Open your class",
+  "watch.elsewhere": "You are in another class right now",
+  "watch.elsewhereHint": "You can be in one class at a time.",
+  "watch.elsewhereNamed": "You are in “{title}” right now. You can be in one class at a time.",
+  "watch.takeover": "Leave that class and join this one",
+  "watch.replaced": "You are watching somewhere else",
+  "watch.replacedHint": "A class was opened in another tab or on another device of yours.",
+  "watch.takeBack": "Watch here instead",
+  "watch.reconnecting": "Connection lost. Reconnecting…",
+  "watch.unreachable": "The class cannot be reached",
+  "watch.unreachableHint": "Check your internet connection, then try again.",
+  "watch.retry": "Try again",
+  "watch.blocked":
+    "The server answers, but sound and picture do not get through. A firewall or VPN may block " +
+    "them: try another network.",
+  "watch.firefoxLoopback":
+    "This class runs on this computer only, and Firefox does not play media from its own computer. " +
+    "Open the link in Chromium or Chrome, or ask the teacher to start Lectern with --host and this " +
+    "computer’s network address (with --tls-cert and --tls-key).",
+  "watch.noWebrtc":
+    "This browser cannot play live classes. Open the link in a current Chrome, Edge, Firefox or " +
+    "Safari.",
+  "watch.count.one": "1 student here",
+  "watch.count.other": "{count} students here",
+  "watch.screen": "Your teacher’s screen",
+
+  "error.title": "Something is in the way",
+  "error.invalid_request": "Something in the form is not right: {detail}",
+  "error.not_found": "This does not exist, or not any more.",
+  "error.not_signed_in": "You are not signed in. Sign in to go on.",
+  "error.wrong_credentials": "Email or password is wrong. Check both and try again.",
+  "error.bad_origin": "The page was opened under another address than the server's own. Reload it.",
+  "error.not_teacher": "Only teachers create classes. Change your role in your account first.",
+  "error.not_owner": "This class belongs to another teacher.",
+  "error.link_invalid": "This link does not lead to a class. Ask your teacher for the current one.",
+  "error.class_not_live": "The class has not started yet.",
+  "error.class_ended": "The class has ended.",
+  "error.class_full": "The class is full. Try again when somebody has left.",
+  "error.active_elsewhere": "You are in another class right now. Leave it first.",
+  "error.own_class": "This is your own class: open it from your dashboard.",
+  "error.role_busy": "You are in a class right now. Leave it, then try again.",
+  "error.email_taken": "There is an account with this email already. Sign in instead.",
+  "error.capacity_below_used": "More students are in the class than that. Choose a larger number.",
+  "error.bad_offer": "The server cannot use what this browser offers. Update the browser.",
+  "error.too_large": "That is too long. Shorten it and try again.",
+  "error.rate_limited": "Too many tries. Wait a little, then try again.",
+  "error.no_capacity": "The server is full at the moment. Wait a little, then try again.",
+  "error.try_again": "The server is busy at the moment. Try again in a few seconds.",
+  "error.network": "The server cannot be reached. Check your connection and try again.",
+  "error.bad_answer": "The server gave an answer that makes no sense here. Reload the page.",
+  "error.unexpected": "Something unexpected happened. Reload the page and try again.",
+  "error.browser_NotAllowedError":
+    "The browser did not allow it. Allow it beside the address bar, then try again.",
+  "error.browser_NotFoundError": "No microphone was found. Connect one, then try again.",
+  "error.browser_NotReadableError":
+    "The device is in use by another program. Close that program, then try again.",
+  "error.no_capture":
+    "This browser cannot share a screen here. Use Chrome, Edge or Chromium on a computer, over " +
+    "https or on localhost.",
+};
+
+/** @typedef {keyof typeof ENGLISH} Key */
+
+/**
+ * @param {Key} key
+ * @param {Record<string, string | number>} [values]
+ * @returns {string}
+ */
+export function t(key, values = {}) {
+  return ENGLISH[key].replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
+}
+
+/**
+ * @param {"teach.watching" | "watch.count"} key
+ * @param {number} count
+ */
+export function counted(key, count) {
+  return t(count === 1 ? `${key}.one` : `${key}.other`, { count });
+}
+
+/**
+ * The sentence for an error's code.
+ * @param {string} code
+ * @param {string} [detail] the server's own sentence, used where it says which field is wrong
+ */
+export function sentence(code, detail = "") {
+  const key = /** @type {Key} */ (`error.${code}`);
+  return t(key in ENGLISH ? key : "error.unexpected", { detail });
+}
+
+/**
+ * @param {number} seconds
+ * @returns {string} "45 s", "12 min" or "1 h 05 min"
+ */
+export function duration(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  if (whole < 60) return `${whole} s`;
+  const minutes = Math.floor(whole / 60);
+  if (minutes < 60) return `${minutes} min`;
+  return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} min`;
+}

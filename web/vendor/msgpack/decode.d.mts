@@ -1,0 +1,1 @@
+export function decode(buffer: ArrayBuffer, options?: Record<string, number>): unknown;
