@@ -62,6 +62,20 @@ def followed(page: Page) -> list[dict[str, Any]]:
     return pictures
 
 
+def wait_for_followed(page: Page, colour: str, timeout_s: float = 10.0) -> int:
+    """Wait until a followed picture had this colour; return when the first one was seen, in ms.
+
+    A browser that is busy may paint the sender's own preview after a student has seen the picture.
+    """
+
+    def first() -> dict[str, Any]:
+        pictures = followed(page)
+        return next((p for p in pictures if p["colour"] == colour), {"seen": pictures[-3:]})
+
+    found = _wait(page, first, lambda p: "at_ms" in p, f"{colour} picture", timeout_s)
+    return int(found["at_ms"])
+
+
 def wait_for_tone(page: Page, selector: str, hertz: float, timeout_s: float = 10.0) -> None:
     """Wait until an element plays this tone."""
     _wait(

@@ -53,11 +53,9 @@ class LiveClass:
 
     def assert_seen_in_time(self, colour: str) -> None:
         """Every student saw the first picture of this colour soon after the teacher's preview."""
+        shown_ms = signals.wait_for_followed(self.teacher.page, colour)
         for student in self.students:
-            signals.wait_for_picture(student.page, colour=colour)
-        shown_ms = _first(self.teacher.page, colour)
-        for student in self.students:
-            late_ms = _first(student.page, colour) - shown_ms
+            late_ms = signals.wait_for_followed(student.page, colour) - shown_ms
             print(f"{colour}: first new picture {late_ms} ms after the preview's")
             assert late_ms <= NEW_FRAME_MS_MAX
             signals.wait_for_motion(student.page)
@@ -67,10 +65,6 @@ class LiveClass:
             assert student.connections() == ["connected"]
             assert len(student.offers) == 1
             assert student.problems == []
-
-
-def _first(page: Page, colour: str) -> int:
-    return int(next(seen["at_ms"] for seen in signals.followed(page) if seen["colour"] == colour))
 
 
 @pytest.fixture
