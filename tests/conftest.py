@@ -35,6 +35,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     pytest.skip(text)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests stay together when several workers share them (`--dist loadgroup`).
+
+    Browsers are timed, so one worker has them all, one after the other; the rest goes by file, since a
+    file's tests share what its fixtures start.
+    """
+    for item in items:
+        alone = item.get_closest_marker("browser") is not None
+        item.add_marker(pytest.mark.xdist_group("browser" if alone else str(item.path)))
+
+
 def _missing_tools(item: pytest.Item) -> list[str]:
     wanted = [program for mark in item.iter_markers("browser") for program in mark.args]
     if item.get_closest_marker("browser") is not None and not wanted:

@@ -75,8 +75,10 @@ async def test_sign_in_tells_nobody_whether_an_account_exists(client: Client) ->
         )
         return time.perf_counter() - began, result
 
-    known = [await attempt("ada@example.org") for _ in range(5)]
-    unknown = [await attempt(f"nobody{n}@example.org") for n in range(5)]
+    known, unknown = [], []
+    for n in range(5):  # in turn, so that a busy moment of the machine meets both
+        known.append(await attempt("ada@example.org"))
+        unknown.append(await attempt(f"nobody{n}@example.org"))
     assert known[0][1] == unknown[0][1]
     assert known[0][1][0] == 401 and known[0][1][1]["code"] == "wrong_credentials"
     fastest_known, fastest_unknown = min(known)[0], min(unknown)[0]
