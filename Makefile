@@ -6,13 +6,13 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 NATIVE := sfu/native
-RUST_SOURCES := $(shell find $(NATIVE) -path $(NATIVE)/target -prune -o \
+RUST_SOURCES := $(shell find $(NATIVE) -path $(NATIVE)/target -prune -o -path $(NATIVE)/fuzz -prune -o \
 	\( -name '*.rs' -o -name 'Cargo.*' -o -name '*.toml' \) -type f -print 2>/dev/null)
 ARGS ?=
 # Most tests wait for real deadlines; the browsers' have a worker of their own.
 WORKERS ?= 2
 
-.PHONY: run test test-rust test-python test-long lint format clean help setup
+.PHONY: run test test-rust test-python test-long fuzz lint format clean help setup
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1 - /p' $(MAKEFILE_LIST)
@@ -31,9 +31,12 @@ test-python: $(INSTALLED)
 	@.ci/test-tools
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
-test-long: $(INSTALLED) ## Run the tests that take minutes
+test-long: $(INSTALLED) fuzz ## Run the tests that take minutes, and the fuzzers
 	@.ci/test-tools
 	$(BIN)/python -m pytest -m long --timeout 1200 $(ARGS)
+
+fuzz: ## Fuzz every parser and a node, FUZZ_SECONDS (60) each
+	@$(NATIVE)/fuzz/run
 
 lint: $(INSTALLED) ## Check types, style and the arrows between the folders
 	$(BIN)/ruff format --check .
@@ -41,6 +44,7 @@ lint: $(INSTALLED) ## Check types, style and the arrows between the folders
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	cargo fmt --manifest-path $(NATIVE)/Cargo.toml --all --check
+	cargo fmt --manifest-path $(NATIVE)/fuzz/Cargo.toml --check
 	cargo clippy --locked --manifest-path $(NATIVE)/Cargo.toml --workspace -- -D warnings
 
 format: $(INSTALLED) ## Format the Python and Rust sources
@@ -48,7 +52,7 @@ format: $(INSTALLED) ## Format the Python and Rust sources
 	cargo fmt --manifest-path $(NATIVE)/Cargo.toml --all
 
 clean: ## Remove what was built (not the data in .lectern)
-	rm -rf .venv build dist *.egg-info sfu/_core*.so $(NATIVE)/target
+	rm -rf .venv build dist *.egg-info sfu/_core*.so $(NATIVE)/target $(NATIVE)/fuzz/target
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis artifacts
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

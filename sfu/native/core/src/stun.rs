@@ -218,6 +218,22 @@ pub fn write_request(
     write_fingerprint(out, start);
 }
 
+/// Append a message of these attributes as they are, right or wrong, under a valid integrity and fingerprint:
+/// what a peer that knows the password can send. For tests.
+pub fn write_raw(
+    out: &mut Vec<u8>,
+    response: bool,
+    transaction: &[u8; 12],
+    attributes: &[u8],
+    pwd: &[u8],
+) {
+    let kind = if response { BINDING_SUCCESS } else { BINDING_REQUEST };
+    let start = write_header(out, kind, transaction);
+    out.extend_from_slice(attributes);
+    write_integrity(out, start, pwd);
+    write_fingerprint(out, start);
+}
+
 /// Read a success response: its transaction and the address that the server saw. None: anything else, or
 /// not made with this password.
 pub fn parse_response(datagram: &[u8], pwd: &[u8]) -> Option<([u8; 12], SocketAddr)> {
