@@ -1,0 +1,328 @@
+//! What goes out to a viewer: chosen, made into runs, numbered and sealed.
+
+use std::time::Duration;
+
+use super::Viewer;
+use crate::api::{Outbox, Run};
+use crate::codec;
+use crate::ids::{PathId, Slot, Time};
+use crate::rtp;
+use crate::slot::{SlotState, Start};
+use crate::srtp::Sealer;
+
+/// A packet that waited longer than this in a live stream is not worth sending: go on at a keyframe.
+const VIDEO_BACKLOG_MAX: Duration = Duration::from_millis(1500);
+const AUDIO_BACKLOG_PACKETS_MAX: u64 = 25;
+/// Repaired lately, so that a repeated NACK within a round trip does not double them.
+const REPAIRED_MEMORY_MAX: usize = 128;
+/// RTP padding makes packets of nearly one size into one GSO send.
+const PADDING_BYTES_MAX: usize = 32;
+const EXTENSIONS_MAX: usize = 3;
+const RTX_HEADER_BYTES: usize = 2;
+
+#[derive(Clone, Copy)]
+struct Planned {
+    sink: usize,
+    position: u64,
+    /// The number it went out under the first time.
+    repair_of: Option<u16>,
+    /// Unpadded and without the tag.
+    bytes: usize,
+    may_pad: bool,
+}
+
+/// Memory of one plan, shared by all viewers of a node.
+#[derive(Default)]
+pub struct Plan {
+    items: Vec<Planned>,
+}
+
+impl Viewer {
+    /// Send what the pacer lets go and say when there is more; `keyframe_is_near`: a keyframe could be asked
+    /// for now.
+    pub fn send(
+        &mut self,
+        now: Time,
+        to: (PathId, &Sealer),
+        slots: &[SlotState; 3],
+        keyframe_is_near: bool,
+        plan: &mut Plan,
+        out: &mut Outbox,
+    ) -> Option<Time> {
+        self.starts_again = false;
+        let more = self.plan(now, slots, keyframe_is_near, plan);
+        let (mut from, items) = (0, &plan.items);
+        while from < items.len() {
+            let (to_item, segment) = run_of(&items[from..]);
+            self.write_run(now, to, slots, &items[from..from + to_item], segment, out);
+            from += to_item;
+        }
+        let bytes = plan.items.iter().map(|i| i.bytes).sum();
+        self.pacer.spend(plan.items.len(), bytes);
+        more.then(|| self.pacer.next(now))
+    }
+
+    /// Choose packets: sound, then repairs, then pictures. True: some have to wait.
+    fn plan(
+        &mut self,
+        now: Time,
+        slots: &[SlotState; 3],
+        keyframe_is_near: bool,
+        plan: &mut Plan,
+    ) -> bool {
+        plan.items.clear();
+        let packets_max = self.pacer.open(now);
+        let mut more = false;
+        for audio in [true, false] {
+            for index in 0..self.sinks.len() {
+                let slot = &slots[self.sinks[index].spec.slot as usize];
+                if (slot.slot != Slot::Video) == audio {
+                    self.settle(now, index, slot, keyframe_is_near);
+                    more |= self.plan_new(index, slot, packets_max, plan);
+                }
+            }
+            if audio {
+                more |= self.plan_repairs(now, slots, packets_max, plan);
+            }
+        }
+        more
+    }
+
+    /// Put the sink where it has to read next: at a start, or past what is no longer worth sending.
+    fn settle(&mut self, now: Time, index: usize, slot: &SlotState, keyframe_is_near: bool) {
+        let sink = &mut self.sinks[index];
+        let video = slot.slot == Slot::Video;
+        if let Some(position) = sink.position {
+            let lost = position < slot.ring.first();
+            let behind = if video {
+                position >= sink.live_from
+                    && slot
+                        .ring
+                        .meta(position)
+                        .is_some_and(|m| now.since(m.arrived) > VIDEO_BACKLOG_MAX)
+            } else {
+                slot.ring.end() - position.min(slot.ring.end()) > AUDIO_BACKLOG_PACKETS_MAX
+            };
+            if !lost && !behind {
+                return;
+            }
+            self.counters.skips += 1;
+            sink.position = match slot.picture_after(position) {
+                Some(picture) if video => Some(picture),
+                _ => None,
+            };
+            if sink.position.is_some() {
+                sink.live_from = slot.ring.end();
+                return;
+            }
+        }
+        match slot.start(keyframe_is_near) {
+            Start::At(position) => {
+                sink.position = Some(position);
+                sink.live_from = slot.ring.end();
+            }
+            Start::NeedsKeyframe => self.wants_keyframe = true,
+        }
+    }
+
+    fn plan_new(
+        &mut self,
+        index: usize,
+        slot: &SlotState,
+        packets_max: usize,
+        plan: &mut Plan,
+    ) -> bool {
+        let sink = &mut self.sinks[index];
+        let Some(mut position) = sink.position else { return false };
+        let mut planned: usize = plan.items.iter().map(|i| i.bytes).sum();
+        while let (Some(meta), Some(length)) =
+            (slot.ring.meta(position), slot.ring.payload_length(position))
+        {
+            let codec = &slot.codecs[usize::from(meta.codec)];
+            if sink.payload_type(meta.codec, codec).is_none() {
+                position += 1;
+                continue;
+            }
+            let bytes = sink.header_bytes + length;
+            let replay = position < sink.live_from;
+            if plan.items.len() >= packets_max || !self.pacer.fits(planned, bytes, replay) {
+                sink.position = Some(position);
+                return true;
+            }
+            let may_pad = codec::may_pad(codec.kind);
+            plan.items.push(Planned { sink: index, position, repair_of: None, bytes, may_pad });
+            planned += bytes;
+            position += 1;
+        }
+        sink.position = Some(position);
+        false
+    }
+
+    fn plan_repairs(
+        &mut self,
+        now: Time,
+        slots: &[SlotState; 3],
+        packets_max: usize,
+        plan: &mut Plan,
+    ) -> bool {
+        while let Some(&repair) = self.repairs.front() {
+            let sink = &self.sinks[repair.sink];
+            let ring = &slots[sink.spec.slot as usize].ring;
+            let Some(length) = ring.payload_length(repair.position) else {
+                self.counters.nacks_unanswered += 1;
+                self.repairs.pop_front();
+                continue;
+            };
+            if plan.items.len() >= packets_max {
+                return true;
+            }
+            if self.repaired.len() == REPAIRED_MEMORY_MAX {
+                self.repaired.pop_front();
+            }
+            self.repaired.push_back((repair.sink, repair.sequence, now));
+            plan.items.push(Planned {
+                sink: repair.sink,
+                position: repair.position,
+                repair_of: Some(repair.sequence),
+                bytes: sink.header_bytes + RTX_HEADER_BYTES + length,
+                may_pad: false,
+            });
+            self.repairs.pop_front();
+        }
+        false
+    }
+
+    fn write_run(
+        &mut self,
+        now: Time,
+        (path, sealer): (PathId, &Sealer),
+        slots: &[SlotState; 3],
+        items: &[Planned],
+        bytes_each: usize,
+        out: &mut Outbox,
+    ) {
+        let start = out.bytes.len();
+        for (n, item) in items.iter().enumerate() {
+            let last = n + 1 == items.len();
+            let padding = if last { 0 } else { bytes_each - item.bytes };
+            if !self.write_packet(now, sealer, slots, item, padding, out) {
+                // What could not be sealed must not leave; the peers of its run are repaired on demand.
+                out.bytes.truncate(start);
+                return;
+            }
+        }
+        let segment =
+            if items.len() == 1 { items[0].bytes } else { bytes_each } + sealer.tag_bytes();
+        out.runs.push(Run { path, start, length: out.bytes.len() - start, segment });
+    }
+
+    fn write_packet(
+        &mut self,
+        now: Time,
+        sealer: &Sealer,
+        slots: &[SlotState; 3],
+        item: &Planned,
+        padding: usize,
+        out: &mut Outbox,
+    ) -> bool {
+        let sink = &mut self.sinks[item.sink];
+        let slot = &slots[sink.spec.slot as usize];
+        let (meta, payload) =
+            slot.ring.get(item.position).expect("planned packets are in the ring");
+        let (payload_type, repair_type) =
+            sink.payload_types[usize::from(meta.codec)].expect("planned packets have a codec");
+        let payload_type = match item.repair_of {
+            Some(_) => repair_type.unwrap_or(payload_type),
+            None => payload_type,
+        };
+        let transport_sequence = self.transport_sequence.to_be_bytes();
+        let send_time = abs_send_time(now);
+        let ids = sink.spec.extensions;
+        let mut extensions: [(u8, &[u8]); EXTENSIONS_MAX] = [(0, &[]); EXTENSIONS_MAX];
+        let mut count = 0;
+        let mut add = |id: Option<u8>, value| {
+            if let Some(id) = id {
+                extensions[count] = (id, value);
+                count += 1;
+            }
+        };
+        add(ids.mid, sink.spec.mid.as_bytes());
+        add(ids.transport_cc, &transport_sequence);
+        add(ids.abs_send_time, &send_time);
+        if ids.transport_cc.is_some() {
+            self.transport_sequence = self.transport_sequence.wrapping_add(1);
+        }
+        let start = out.bytes.len();
+        let (marker, time) = (meta.marker, meta.timestamp);
+        let ssrc = sink.spec.ssrc; // The sealer writes the stream's own, and the number.
+        rtp::write_header(
+            &mut out.bytes,
+            payload_type,
+            marker,
+            padding > 0,
+            0,
+            time,
+            ssrc,
+            &extensions[..count],
+        );
+        let payload_offset = out.bytes.len() - start;
+        debug_assert_eq!(payload_offset, sink.header_bytes);
+        if let Some(sequence) = item.repair_of {
+            out.bytes.extend_from_slice(&sequence.to_be_bytes());
+        }
+        out.bytes.extend_from_slice(payload);
+        if padding > 0 {
+            out.bytes.resize(out.bytes.len() + padding, 0);
+            *out.bytes.last_mut().expect("just padded") = padding as u8;
+        }
+        out.bytes.resize(out.bytes.len() + sealer.tag_bytes(), 0);
+        let stream = match (&item.repair_of, &mut sink.repair) {
+            (Some(_), Some(repair)) => repair,
+            _ => {
+                sink.numbering.sent(sink.stream.next_index(), item.position);
+                &mut sink.stream
+            }
+        };
+        if !sealer.seal_rtp(stream, &mut out.bytes[start..], payload_offset) {
+            return false;
+        }
+        if item.repair_of.is_none() {
+            sink.packets = sink.packets.wrapping_add(1);
+            sink.octets = sink.octets.wrapping_add(payload.len() as u32);
+            sink.first_sent.get_or_insert(now);
+        } else {
+            self.counters.repaired_packets += 1;
+        }
+        self.counters.packets += 1;
+        self.counters.payload_bytes += payload.len() as u64;
+        self.counters.padding_bytes += padding as u64;
+        self.counters.header_bytes += (item.bytes - payload.len()) as u64;
+        true
+    }
+}
+
+/// How many of the first items make one run, and the bytes of each of them but the last.
+fn run_of(items: &[Planned]) -> (usize, usize) {
+    let (mut smallest, mut largest) = (items[0].bytes, items[0].bytes);
+    let mut pads = items[0].may_pad;
+    for (n, item) in items.iter().enumerate().skip(1) {
+        let room = if pads && item.may_pad { PADDING_BYTES_MAX } else { 0 };
+        let bytes = item.bytes;
+        if bytes.max(largest) - bytes.min(smallest) <= room {
+            (smallest, largest) = (smallest.min(bytes), largest.max(bytes));
+            pads &= item.may_pad;
+        } else if bytes < largest {
+            return (n + 1, largest); // shorter: the last of this run
+        } else {
+            return (n, largest);
+        }
+    }
+    (items.len(), largest)
+}
+
+/// 24 bits of seconds in 6.18 fixed point (the abs-send-time extension).
+fn abs_send_time(now: Time) -> [u8; 3] {
+    let fixed = (u128::from(now.0) << 18) / 1_000_000_000;
+    let [.., a, b, c] = (fixed as u32).to_be_bytes();
+    [a, b, c]
+}
