@@ -20,12 +20,18 @@ COMMANDS = {
     "sfu": "run one media node",
     "migrate": "bring the database's schema up to date",
 }
+BENCH_HELP = "measure Lectern on this machine; `lectern bench --help` names the benchmarks"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["bench"]:
+        # Its options are not settings: each benchmark has its own.
+        from benchmarks import command
+
+        return command.main(given[1:])
+    options = _parser().parse_args(given)
     try:
         return _run(options)
     except (SettingError, EmbeddedError) as error:
@@ -50,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         settings_module.add_options(command, name)
+    commands.add_parser("bench", help=BENCH_HELP, add_help=False)
     return parser
 
 

@@ -1,0 +1,39 @@
+"""Which benchmarks there are. A new one is a module with a `BENCHMARK` and a line here."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.report import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """One benchmark.
+
+    `description` says what is measured, how, and what is left out; it stands in `--help`. `run` fills the
+    report as it goes, so that an interrupted run still says what it found; it may raise BenchmarkError, and
+    on KeyboardInterrupt it ends what it started and raises it again.
+    """
+
+    description: str
+    add_options: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace, Report], None]
+
+
+class BenchmarkError(Exception):
+    """The benchmark cannot be run here; the text is a sentence for whoever runs it."""
+
+
+# Imported when asked for: a benchmark may load much. Name -> its line in the list of benchmarks.
+SUMMARIES: dict[str, str] = {}
+
+
+def load(name: str) -> Benchmark:
+    """Return the benchmark of this name, one of `SUMMARIES`."""
+    module = importlib.import_module(f"benchmarks.{name}")
+    benchmark: Benchmark = module.BENCHMARK
+    return benchmark
