@@ -2,14 +2,14 @@
 
 Messages are msgpack maps with a `type`. States (count, slots) are coalesced: a reader that is slow
 gets the newest of each when it has room again, so what waits for it is bounded by the kinds there
-are. Comments will be batches beside the states: they get a bounded backlog of their own here.
+are. Of the comments it keeps its position in the class's log (`sfu.comments`).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import msgpack
 from aiortc import RTCDataChannel
@@ -32,14 +32,23 @@ def encode(message: Message) -> bytes:
     return packed
 
 
+class Log(Protocol):
+    """What was said in a class, as one of its readers sees it."""
+
+    @property
+    def end(self) -> int: ...
+    def since(self, position: int) -> tuple[bytes, int]: ...
+
+
 class Live:
-    """Sends states and greetings to one client, and takes its messages."""
+    """Sends states, greetings and comments to one client, and takes its messages."""
 
     def __init__(
         self,
         association: Association,
         *,
         greeting: Callable[[], Message],
+        log: Log,
         on_message: Callable[[Message], None],
     ) -> None:
         self._association = association
@@ -47,6 +56,8 @@ class Live:
         self._on_message = on_message
         self._channel: RTCDataChannel | None = None
         self._states: dict[str, bytes] = {}  # newest unsent of each type
+        self._log = log
+        self._position = log.end  # of the comments
         self._allowance = float(BURST_MESSAGES_MAX)
         self._allowed_at_s = time.monotonic()
         self.ignored_messages = 0
@@ -71,10 +82,18 @@ class Live:
             self.drain()
 
     def drain(self) -> None:
-        """Send the states that wait, as far as there is room."""
+        """Send the states and comments that wait, as far as there is room."""
         while self._states and self._has_room():
             kind = next(iter(self._states))
             self.send(self._states.pop(kind))
+        self.tell_comments()
+
+    def tell_comments(self) -> None:
+        """Send what was said since the last time, as far as there is room."""
+        while self._position < self._log.end and self._has_room():
+            data, position = self._log.since(self._position)
+            self.send(data)
+            self._position = position
 
     def close(self) -> None:
         """Forget the channel."""
@@ -101,6 +120,7 @@ class Live:
         self._channel = channel
         channel.on("message", self._receive)
         channel.send(encode(self._greeting()))
+        self._position = self._log.end
 
     def _receive(self, data: bytes | str) -> None:
         message = self._parse(data)

@@ -15,6 +15,7 @@ from sfu.control_client import ControlClient
 from sfu.internal import InternalServer, Refused
 from sfu.live import encode
 from sfu.negotiation import Credentials, Ssrcs, make_answer
+from sfu.presence import How
 from sfu.room import Room
 from sfu.session import Session
 from wire.beat import BeatAnswer, EndReason, HeldSession, Load, Register
@@ -42,6 +43,16 @@ PING_TICKS = 8  # every session is pinged once in 8 ticks: every 2 s
 STOP_S = 3.0
 PING = encode({"type": "ping"})
 END_REASONS: tuple[str, ...] = typing.get_args(EndReason)
+# What an end is to the others in the class; anything else was the network's doing.
+HOW: dict[EndReason, How] = {
+    "left": "left",
+    "pagehide": "left",
+    "class_ended": "left",
+    "replaced": "replaced",
+}
+# A class that everybody has left for a moment keeps its comments: a teacher alone reloads the page.
+RESTING_S = 15 * 60.0
+RESTING_ROOMS_MAX = 1000
 
 
 async def run(config: NodeConfig) -> None:
@@ -77,6 +88,9 @@ class Node:
         self._candidates = tuple(Candidate(address, media.port) for address in addresses)
         self._by_number: dict[int, Session] = {}
         self._rooms_by_number: dict[int, Room] = {}
+        self._resting: dict[
+            str, tuple[Room, float]
+        ] = {}  # empty rooms and since when, oldest first
         self._sessions_made = 0
         self._rooms_made = 0
         self._group: asyncio.TaskGroup | None = None
@@ -205,7 +219,8 @@ class Node:
         self._end(session_id, message.fence, cast("EndReason", message.reason))
 
     def end_class(self, class_id: str) -> None:
-        """End every session of a class."""
+        """End every session of a class, and forget what was said."""
+        self._resting.pop(class_id, None)
         room = self.rooms.get(class_id)
         if room is not None:
             for session in list(room.sessions.values()):
@@ -251,10 +266,23 @@ class Node:
         room = self.rooms.get(class_id)
         if room is None:
             self._rooms_made += 1
-            room = Room(class_id, self._rooms_made)
+            room, _ = self._resting.pop(class_id, (Room(class_id), 0.0))
+            room.renumber(self._rooms_made)
             self.rooms[class_id] = room
             self._rooms_by_number[room.number] = room
         return room
+
+    def _rest(self, room: Room) -> None:
+        if len(self._resting) >= RESTING_ROOMS_MAX:
+            del self._resting[next(iter(self._resting))]
+        self._resting[room.class_id] = (room, time.monotonic())
+
+    def _forget_resting(self, now_s: float) -> None:
+        while self._resting:
+            class_id, (_, since_s) = next(iter(self._resting.items()))
+            if now_s - since_s < RESTING_S:
+                break
+            del self._resting[class_id]
 
     def _replace_earlier(self, session: Session, earlier: Session | None) -> None:
         """End what the new session stands for: its own earlier self, a viewer's other tab.
@@ -279,8 +307,8 @@ class Node:
         self._beats.tell(
             Happening("connected", session.session_id, session.fence, time.monotonic())
         )
+        session.room.connected(session)
         if not session.publishes:
-            session.room.connected(session.opening.user_id)
             return
         for other in list(session.room.sessions.values()):
             if other is not session and other.publishes:
@@ -288,12 +316,14 @@ class Node:
 
     def _session_ended(self, session: Session, reason: EndReason, at_s: float) -> None:
         room = session.room
-        if session.was_connected and not session.publishes:
-            room.disconnected(session.opening.user_id)
         room.remove(session)
+        if session.was_connected:
+            room.disconnected(session, HOW.get(reason, "lost"))
         if not room.sessions and self.rooms.get(room.class_id) is room:
             del self.rooms[room.class_id]
             del self._rooms_by_number[room.number]
+            if room.comments.end and reason != "class_ended":
+                self._rest(room)
         # A session that continues under a new fence has not ended.
         if self.sessions.get(session.session_id) is session:
             del self.sessions[session.session_id]
@@ -319,6 +349,7 @@ class Node:
                 self.drop_all("node_lost")
             for room in list(self.rooms.values()):
                 room.tick(now_s)
+            self._forget_resting(now_s)
             for number, session in list(self._by_number.items()):
                 if (number + ticks) % PING_TICKS == 0:
                     session.send(PING)

@@ -166,6 +166,10 @@ class Session:
         if self._live is not None:
             self._live.send(data)
 
+    def tell_comments(self) -> None:
+        if self._live is not None:
+            self._live.tell_comments()
+
     def drain(self) -> None:
         if self._live is not None:
             self._live.drain()
@@ -225,6 +229,7 @@ class Session:
             self._live = Live(
                 self._association,
                 greeting=lambda: self.room.greeting(self),
+                log=self.room.comments,
                 on_message=self._receive,
             )
             await self._association.begin(
@@ -273,5 +278,7 @@ class Session:
 
     def _receive(self, message: Message) -> None:
         """Take a client's message; a pong has done its work by arriving."""
-        if message["type"] != "pong" and self._live is not None:
+        if message["type"] == "pong" or self._state != "connected" or self._live is None:
+            return
+        if not self.room.receive(self, message):
             self._live.ignored_messages += 1
