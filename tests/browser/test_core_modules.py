@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.lectern.running import Up
+from tests.protocol_examples import examples
 
 pytestmark = pytest.mark.browser("chromium")
 
@@ -162,3 +163,59 @@ def test_live_messages_are_read_and_rubbish_is_dropped(page: Page) -> None:
         assert read_live(page, rubbish) is None
     assert run(page, "live.js", "return m.messageOf('text')") is None
     assert run(page, "live.js", "return m.messageOf(new ArrayBuffer(300_000))") is None
+
+
+def test_the_page_reads_what_the_protocol_document_shows(page: Page) -> None:
+    documented, to_node = examples()
+    told = run(
+        page,
+        "conversation.js",
+        """
+        const { messageOf } = await import('/static/core/live.js');
+        const talk = new m.Conversation(), heard = [];
+        for (const type of ["comments", "missed", "commenting", "refused", "accepted"]) {
+          talk.addEventListener(type, event => heard.push([type, event.detail]));
+        }
+        const made = talk.say("Is that a minus?");
+        for (const bytes of x) talk.take(messageOf(new Uint8Array(bytes).buffer));
+        return { heard, made, comments: talk.comments, paused: talk.paused };
+        """,
+        [
+            list(
+                msgpack.packb(
+                    {**documented[kind], "ref": 1}
+                    if "ref" in documented[kind]
+                    else documented[kind]
+                )
+            )
+            for kind in ("hello", "comments", "comments", "accepted", "refused", "commenting")
+        ],
+    )
+    assert told["made"] == {**to_node["comment"], "ref": 1}
+    assert told["comments"] == documented["comments"]["items"], "each once"
+    assert [kind for kind, _ in told["heard"]] == ["comments", "accepted", "commenting"]
+    assert told["paused"] is True
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        {"type": "comments"},
+        {"type": "comments", "items": None},
+        {"type": "comments", "items": [None, 7, "x", [], {}, {"id": "9"}, {"id": 1.5}]},
+        {"type": "comments", "items": [{"id": 9, "text": 7, "from": {"name": "x"}}]},
+        {"type": "comments", "items": [{"id": 9, "text": "x", "from": None}]},
+        {"type": "hello", "comments": []},
+        {"type": "hello", "comments": {"recent": {"length": 5}}},
+        {"type": "accepted"},
+        {"type": "refused", "ref": "1"},
+    ],
+)
+def test_a_conversation_takes_no_nonsense(page: Page, hostile: dict[str, Any]) -> None:
+    count = run(
+        page,
+        "conversation.js",
+        "const c = new m.Conversation(); c.take(x); return c.comments.length",
+        hostile,
+    )
+    assert count == 0

@@ -181,8 +181,11 @@ class _Association:
 def test_a_slow_reader_gets_the_newest_of_each_state_when_it_has_room() -> None:
     channel = _Channel()
     one = live.Live(
-        _Association(), greeting=lambda: {"type": "hello"}, log=Comments(), on_message=print
-    )  # type: ignore[arg-type]
+        _Association(),  # type: ignore[arg-type]
+        greeting=lambda: {"type": "hello"},
+        log=Comments(),
+        on_message=print,
+    )
     one._take(channel)  # type: ignore[arg-type]
     for number in range(20_000):
         one.send_state("count", live.encode({"type": "count", "count": number}))

@@ -1,15 +1,20 @@
 /** The live part of the student's page: picture, two sounds, and what the connection is doing. */
 
-import { countOf, slotsOf } from "../core/live.js";
+import { countOf, slotsOf, teacherOf } from "../core/live.js";
 import { counted, t } from "../core/strings.js";
 import { Viewer } from "../core/whep.js";
+import { Chat } from "./chat.js";
 import { button, el, icon, show } from "./dom.js";
 
 /** @typedef {import("../core/api.js").Link} Link */
 
+const AWAY_MS = 1500;
+
 /** Fires `closed` {reason, error} when the session has ended for good. */
 export class Player extends EventTarget {
   #viewer;
+  #chat;
+  #stage;
   #video = el("video", {
     class: "stage__video",
     // Sound has elements of its own: an audio inside a video's element is silent until the first
@@ -45,6 +50,10 @@ export class Player extends EventTarget {
   );
   #banner = el("p", { class: "stage__banner", role: "status" });
   #paused = el("p", { class: "stage__badge" }, t("watch.paused"));
+  #away = el("p", { class: "stage__badge", role: "status" }, t("watch.teacherAway"));
+  #wasHere = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #awayTimer;
   #pictured = false;
 
   count = el("p", { class: "count" });
@@ -57,10 +66,11 @@ export class Player extends EventTarget {
   constructor(link, token, options) {
     super();
     this.#viewer = new Viewer(token, link.class_id, options);
-    for (const overlay of [this.#still, this.#empty, this.#unmute, this.#banner, this.#paused]) {
+    for (const overlay of [this.#still, this.#empty, this.#unmute, this.#banner, this.#paused, this.#away]) {
       show(overlay, false);
     }
-    this.element = el(
+    this.#chat = new Chat((message) => this.#viewer.tell(message));
+    this.#stage = el(
       "div",
       { class: "stage stage--watch" },
       this.#video,
@@ -68,11 +78,12 @@ export class Player extends EventTarget {
       this.#joining,
       this.#empty,
       this.#unmute,
-      this.#paused,
+      el("div", { class: "stage__badges" }, this.#paused, this.#away),
       this.#banner,
       this.#sounds.mic,
       this.#sounds.screen_audio,
     );
+    this.element = el("div", { class: "classroom" }, this.#stage, this.#chat.element);
     this.#showCount(link.present);
   }
 
@@ -111,11 +122,24 @@ export class Player extends EventTarget {
 
   /** @param {Record<string, any>} message */
   #onMessage(message) {
+    this.#chat.take(message);
+    const teacher = teacherOf(message);
+    if (teacher !== null) this.#noteTeacher(teacher);
     const count = countOf(message);
     if (count !== null) this.#showCount(count);
     const slots = slotsOf(message);
     // The last picture stays in sight while the teacher shares nothing.
     if (slots !== null) show(this.#paused, !slots.video && this.#pictured);
+  }
+
+  /** Say that the teacher is away, if that lasts: a reload takes a second.
+   *  @param {boolean} here */
+  #noteTeacher(here) {
+    clearTimeout(this.#awayTimer);
+    this.#wasHere ||= here;
+    show(this.#away, false);
+    if (here || !this.#wasHere) return;
+    this.#awayTimer = setTimeout(() => show(this.#away, true), AWAY_MS);
   }
 
   /** Draw the picture in sight over the element that is about to lose it. */
@@ -142,7 +166,7 @@ export class Player extends EventTarget {
 
   /** @param {{state: import("../core/session.js").State, reason: string, error: unknown}} change */
   #onState({ state, reason, error }) {
-    this.element.dataset.state = state;
+    this.#stage.dataset.state = state;
     if (state === "connected") {
       show(this.#joining, false);
       show(this.#empty, !this.#pictured);
@@ -150,6 +174,7 @@ export class Player extends EventTarget {
     } else if (state === "reconnecting") {
       show(this.#joining, false);
       this.#say(t("watch.reconnecting"));
+      this.#chat.interrupt();
     } else if (state === "closed") {
       removeEventListener("pagehide", this.#onPageHide);
       removeEventListener("online", this.#onOnline);

@@ -5,6 +5,7 @@ import { codeOf } from "../core/errors.js";
 import { countOf } from "../core/live.js";
 import { counted, sentence, t } from "../core/strings.js";
 import { Publisher } from "../core/whip.js";
+import { Chat } from "./chat.js";
 import { button, el, icon, show } from "./dom.js";
 import { status } from "./frame.js";
 import { linkBox } from "./link_box.js";
@@ -15,6 +16,7 @@ import { Meter } from "./meter.js";
 /** Fires `closed` {reason} when the session has ended for good. */
 export class Studio extends EventTarget {
   #publisher;
+  #chat;
   #meter = new Meter();
   /** @type {MediaStreamTrack | null} */
   #mic = null;
@@ -53,13 +55,19 @@ export class Studio extends EventTarget {
   constructor(item) {
     super();
     this.#publisher = new Publisher(item.id);
+    this.#chat = new Chat((message) => this.#publisher.tell(message), { moderates: true });
     // A reload keeps what the teacher had switched on, as far as the browser allows it.
     this.#memory = `lectern.on.${item.id}`;
     this.#was = new Set((sessionStorage.getItem(this.#memory) ?? "").split(" "));
     this.element = el(
       "div",
       { class: "studio" },
-      el("div", { class: "stage stage--preview" }, this.#preview, this.#empty, this.#shared),
+      el(
+        "div",
+        { class: "studio__main" },
+        el("div", { class: "stage stage--preview" }, this.#preview, this.#empty, this.#shared),
+        this.#chat.element,
+      ),
       el(
         "div",
         { class: "studio__side" },
@@ -226,12 +234,16 @@ export class Studio extends EventTarget {
       return;
     }
     this.#connection.textContent = t(`teach.${state}`);
-    if (state === "reconnecting") this.say(t("teach.reconnectingHint"));
-    else if (this.#message.textContent === t("teach.reconnectingHint")) this.say("");
+    if (state === "reconnecting") {
+      this.say(t("teach.reconnectingHint"));
+      this.#chat.interrupt();
+    }
+    if (state === "connected" && this.#message.textContent === t("teach.reconnectingHint")) this.say("");
   }
 
   /** @param {Record<string, any>} message */
   #onMessage(message) {
+    this.#chat.take(message);
     const count = countOf(message);
     if (count !== null) this.#showCount(count);
   }

@@ -62,6 +62,16 @@ export function countOf(message) {
 }
 
 /**
+ * Whether the teacher is connected; null where the message does not say.
+ * @param {Record<string, any>} message
+ * @returns {boolean | null}
+ */
+export function teacherOf(message) {
+  if (message.type === "teacher") return message.here === true;
+  return message.type === "hello" && "teacher" in message ? message.teacher === true : null;
+}
+
+/**
  * Open the channel on a connection; must be called before the offer is made.
  * @param {RTCPeerConnection} pc
  * @param {(message: Record<string, any>) => void} onMessage

@@ -116,6 +116,17 @@ export class MediaSession extends EventTarget {
     this.#wake();
   }
 
+  /**
+   * Send a message on the data channel; false where it is not open.
+   * @param {Record<string, unknown>} message
+   */
+  tell(message) {
+    const channel = this.#path?.channel;
+    if (channel === undefined || channel.readyState !== "open") return false;
+    channel.send(encoded(message));
+    return true;
+  }
+
   /** The connection in use, for statistics. */
   get connection() {
     return this.#path?.pc ?? null;
