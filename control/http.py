@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
 from typing import TypeAlias
 from urllib.parse import urlsplit
@@ -110,6 +110,33 @@ def _same(origin: str, request: web.Request, public_url: str | None) -> bool:
     except ValueError:
         return False
     return bool(given.netloc) and given.netloc.lower() == request.host.lower()
+
+
+async def streamed(
+    request: web.Request, response: web.StreamResponse, parts: AsyncIterator[bytes]
+) -> web.StreamResponse:
+    """Send `parts` as the body of `response`; where they fail half-way, the connection is cut.
+
+    The status has been sent by then, so a cut is the only way to say that something is missing.
+    Before the first part an error is a problem like any other.
+    """
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cache-Control"] = "no-store"
+    first = await anext(parts, b"")
+    await response.prepare(request)
+    try:
+        await response.write(first)
+        async for part in parts:
+            await response.write(part)
+        await response.write_eof()
+    except ConnectionError:
+        pass  # the client has gone
+    # Whatever it is, the answer under way cannot become a problem any more.
+    except Exception:
+        log.exception("%s %s broke off", request.method, _route(request))
+        if request.transport is not None:
+            request.transport.abort()
+    return response
 
 
 async def read_body(request: web.Request) -> bytes:

@@ -118,6 +118,8 @@ def all_codes(operation: Operation) -> list[str]:
         codes.add("not_signed_in")
     if operation.method not in SAFE_METHODS:
         codes.add("bad_origin")
+    if operation.body is not None or operation.paged or operation.headers:
+        codes.add("invalid_request")
     if operation.body is not None:
-        codes |= {"invalid_request", "too_large"}
+        codes.add("too_large")
     return sorted(codes)

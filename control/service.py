@@ -11,13 +11,14 @@ from aiohttp import hdrs, web
 
 from control import openapi, operations
 from control.account_api import BEARER, AccountApi
-from control.accounts import SESSION_IDLE_S, Accounts
+from control.accounts import Accounts
 from control.answers import answer
 from control.attendance import AttendanceApi
 from control.beats import Beats, Refused
 from control.class_api import ClassApi
 from control.classes import Classes
 from control.database import AWAY, Database, try_again
+from control.export import ExportApi
 from control.http import origin_check, problems
 from control.janitor import Janitor
 from control.lobby import Lobbies
@@ -27,7 +28,9 @@ from control.placement import Placement
 from control.problem import Problem
 from control.redis_map import RedisMap
 from control.seats import Seats
+from control.sessions import SESSION_IDLE_S, Sessions
 from control.throttle import Throttle
+from control.token_api import TokenApi
 from wire.beat import Beat, Register
 from wire.codec import MESSAGE_BYTES_MAX, WireError, pack, unpack
 
@@ -56,7 +59,9 @@ class Control:
         self._cluster_secret = cluster_secret
         self._public_url = public_url
         self._passwords = Passwords()
-        accounts = Accounts(database, self._passwords, Throttle(redis_map, on=throttle))
+        sessions = Sessions(database)
+        throttling = Throttle(redis_map, on=throttle)
+        accounts = Accounts(database, sessions, self._passwords, throttling)
         self._lobbies = Lobbies(database)
         self._classes = Classes(database, changed=self._lobbies.look)
         self._seats = Seats(database)
@@ -65,11 +70,15 @@ class Control:
         self._janitor = Janitor(
             database, idle_s=SESSION_IDLE_S, host_absence_max_s=host_absence_max_s
         )
-        self._account_api = AccountApi(accounts, secure_cookies=secure_cookies)
+        self._account_api = AccountApi(accounts, sessions, secure_cookies=secure_cookies)
         self._class_api = ClassApi(database, self._classes, self._account_api, public_url)
         attendance = AttendanceApi(database, self._classes, self._account_api)
+        tokens = TokenApi(accounts, sessions, self._account_api)
+        export = ExportApi(database, accounts, sessions, self._class_api, self._account_api)
         self._operations = [
             *self._account_api.operations(),
+            *tokens.operations(),
+            *export.operations(),
             *self._class_api.operations(),
             *self._lobbies.operations(),
             *attendance.operations(),
@@ -125,7 +134,7 @@ class Control:
         problem+json for every error (404 and 405 too), the Origin check, body limits."""
         app.middlewares.append(problems)
         app.middlewares.append(origin_check(self._public_url))
-        operations.add(app, self._operations)
+        operations.add(app, self._operations, self.account_of)
         app.on_shutdown.append(self._end_streams)
         app.router.add_get("/api/openapi.json", self._openapi)
         app.router.add_get("/healthz", self._healthz)
