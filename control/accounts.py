@@ -119,11 +119,7 @@ class Accounts:
             if await row(connection, "account.lock", account_id) is None:
                 return
             await _refuse_while_seated(connection, account_id)
-            for query in (
-                "account.remove_identities", "account.remove_api_tokens", "account.forget",
-            ):  # fmt: skip
-                await run(connection, query, account_id)
-            await run(connection, "account.remove_sessions", account_id, None)
+            await erase(connection, account_id)
 
     async def add_api_token(self, account_id: UUID, name: str) -> ApiToken:
         token, token_id = new_token(), uuid7()
@@ -147,6 +143,13 @@ class Accounts:
 def subject_of(email: str) -> str:
     """Return the form in which addresses are compared."""
     return unicodedata.normalize("NFKC", email).strip().casefold()
+
+
+async def erase(connection: Connection, account_id: UUID) -> None:
+    """Take the person out of an account that is locked and holds no seat."""
+    for query in ("account.remove_identities", "account.remove_api_tokens", "account.forget"):
+        await run(connection, query, account_id)
+    await run(connection, "account.remove_sessions", account_id, None)
 
 
 async def _refuse_while_seated(connection: Connection, account_id: UUID) -> None:

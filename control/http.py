@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import TypeAlias
 from urllib.parse import urlsplit
@@ -19,6 +20,9 @@ log = logging.getLogger(__name__)
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+FORWARDED_MAX = 16  # proxies one after the other
 API_BODY_BYTES_MAX = 64 * 1024
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 COOKIE = "lectern_session"
@@ -82,6 +86,44 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         if request.path.startswith("/api/"):
             response.headers.setdefault("Cache-Control", "no-store")
     return response
+
+
+def behind_proxies(trusted: Sequence[Network]) -> Callable[..., Awaitable[web.StreamResponse]]:
+    """Return the middleware that believes X-Forwarded-For and -Proto where a trusted proxy sent them.
+
+    Each proxy appends whom it heard, so the last address that is no proxy of ours is the client's;
+    what stands before it the client may have written itself.
+    """
+
+    @web.middleware
+    async def forwarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not _is_of(request.remote, trusted):
+            return await handler(request)
+        remote = request.remote or ""
+        heard = ",".join(request.headers.getall("X-Forwarded-For", ())).split(",")
+        for address in reversed([part.strip() for part in heard[-FORWARDED_MAX:]]):
+            try:
+                remote = str(ipaddress.ip_address(address))
+            except ValueError:
+                break
+            if not _is_of(remote, trusted):
+                break
+        scheme = request.headers.get("X-Forwarded-Proto", request.scheme).lower()
+        if scheme not in ("http", "https"):
+            scheme = request.scheme
+        return await handler(request.clone(remote=remote, scheme=scheme))
+
+    return forwarded
+
+
+def _is_of(address: str | None, networks: Sequence[Network]) -> bool:
+    try:
+        known = ipaddress.ip_address(address or "")
+    except ValueError:
+        return False
+    if isinstance(known, ipaddress.IPv6Address) and known.ipv4_mapped is not None:
+        known = known.ipv4_mapped
+    return any(known in network for network in networks)
 
 
 def origin_check(public_url: str | None) -> Callable[..., Awaitable[web.StreamResponse]]:

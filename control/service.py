@@ -19,7 +19,7 @@ from control.class_api import ClassApi
 from control.classes import Classes
 from control.database import AWAY, Database, try_again
 from control.export import ExportApi
-from control.http import origin_check, problems
+from control.http import Network, behind_proxies, origin_check, problems
 from control.janitor import Janitor
 from control.lobby import Lobbies
 from control.model import Account, Admission, NodeAddress
@@ -53,11 +53,13 @@ class Control:
         secure_cookies: bool,
         throttle: bool,
         host_absence_max_s: float,
+        trusted_proxies: tuple[Network, ...],
     ) -> None:
         self._database = database
         self._map = redis_map
         self._cluster_secret = cluster_secret
         self._public_url = public_url
+        self._trusted_proxies = trusted_proxies
         self._passwords = Passwords()
         sessions = Sessions(database)
         throttling = Throttle(redis_map, on=throttle)
@@ -97,10 +99,12 @@ class Control:
         secure_cookies: bool = False,
         throttle: bool = True,
         host_absence_max_s: float = HOST_ABSENCE_MAX_S,
+        trusted_proxies: tuple[Network, ...] = (),
     ) -> Control:
         """Connect and start what runs by itself; `close` ends it. The schema must be migrated.
 
-        A class whose teacher publishes nothing for `host_absence_max_s` ends by itself.
+        A class whose teacher publishes nothing for `host_absence_max_s` ends by itself. What comes
+        from `trusted_proxies` is taken for what its X-Forwarded-For says.
         """
         control = cls(
             await Database.open(database_url),
@@ -110,6 +114,7 @@ class Control:
             secure_cookies=secure_cookies,
             throttle=throttle,
             host_absence_max_s=host_absence_max_s,
+            trusted_proxies=trusted_proxies,
         )
         control._seats.start()
         control._tasks = [
@@ -132,6 +137,8 @@ class Control:
     def add_routes(self, app: web.Application) -> None:
         """Add /api, /healthz and /readyz, and the middlewares that the whole origin shares:
         problem+json for every error (404 and 405 too), the Origin check, body limits."""
+        if self._trusted_proxies:
+            app.middlewares.append(behind_proxies(self._trusted_proxies))
         app.middlewares.append(problems)
         app.middlewares.append(origin_check(self._public_url))
         operations.add(app, self._operations, self.account_of)

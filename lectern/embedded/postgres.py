@@ -78,7 +78,12 @@ class Postgres:
 
     def url(self, database: str = DATABASE) -> str:
         """Return the URL of one database, as asyncpg and psycopg take it."""
-        return f"postgresql://{SUPERUSER}@/{database}?host={quote(str(self._sockets), safe='/')}"
+        return _url(self._sockets, database)
+
+    @staticmethod
+    def running_url(places: Places) -> str:
+        """Return the URL of the data directory's database where another process runs it."""
+        return _url(places.run / "postgres", DATABASE)
 
     def exit_code(self) -> int | None:
         return self._server.exit_code()
@@ -96,6 +101,10 @@ class Postgres:
             known = connection.execute("SELECT FROM pg_database WHERE datname = %s", [name])
             if known.rowcount == 0:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+
+
+def _url(sockets: Path, database: str) -> str:
+    return f"postgresql://{SUPERUSER}@/{database}?host={quote(str(sockets), safe='/')}"
 
 
 def _initialise(binaries: PostgresBinaries, data: Path, places: Places, *, durable: bool) -> None:
