@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from control.migrate import migrate
 from control.model import Account, Admission, NodeAddress
+from control.openapi import problem_responses
 from control.operators import Operators, User
 from control.problem import Problem
 from control.service import Control
@@ -20,4 +21,5 @@ __all__ = [
     "Problem",
     "User",
     "migrate",
+    "problem_responses",
 ]

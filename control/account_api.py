@@ -35,6 +35,11 @@ class AccountApi:
         self._cookie = SECURE_COOKIE if secure_cookies else COOKIE
         self._secure = secure_cookies
 
+    @property
+    def cookie(self) -> str:
+        """The name of the session's cookie."""
+        return self._cookie
+
     def operations(self) -> list[Operation]:
         up = Body({"email": Email(), "name": NAME, "password": Password(), "role": ROLE}, {})
         sign_in = Body({"email": Email(), "password": TYPED_PASSWORD}, {})

@@ -21,6 +21,10 @@ TITLE = Text(longest=200)
 CAPACITY = Integer(1, 1_000_000)
 IDEMPOTENCY_KEY = "Idempotency-Key"
 IDEMPOTENCY_KEY_LENGTH_MAX = 128
+KEY_SCHEMA = {
+    "type": "string", "minLength": 1, "maxLength": IDEMPOTENCY_KEY_LENGTH_MAX,
+    "description": "The same key with the same body again answers with the class it made.",
+}  # fmt: skip
 LINK_LENGTH_MAX = 64
 
 
@@ -42,7 +46,7 @@ class ClassApi:
         one = "/api/classes/{id}"
         return [
             Operation("POST", "/api/classes", "createClass", "Create a class.", self.create,
-                      "Class", 201, create, ("not_teacher",), headers=(IDEMPOTENCY_KEY,)),
+                      "Class", 201, create, ("not_teacher",), headers={IDEMPOTENCY_KEY: KEY_SCHEMA}),
             Operation("GET", "/api/classes", "listClasses", "List own classes, newest first.",
                       self.own, "ClassPage", paged=True),
             Operation("GET", one, "getClass", "Show an own class.", self.show, "Class",

@@ -33,7 +33,8 @@ class Operation:
     signed_in: bool = True
     paged: bool = False
     media_type: str = "application/json"
-    headers: tuple[str, ...] = field(default=())
+    # Request headers with their schemas.
+    headers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def add(app: web.Application, operations: list[Operation], account_of: AccountOf) -> None:

@@ -36,6 +36,7 @@ def _page(name: str) -> Schema:
 
 
 SCHEMAS: dict[str, Schema] = {
+    "Status": _object(status=TEXT),
     "Problem": _object(type=TEXT, title=TEXT, status={"type": "integer"}, code=TEXT, detail=TEXT),
     "User": _object(
         id=ID,

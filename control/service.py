@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+from typing import Any
 from uuid import UUID
 
 from aiohttp import hdrs, web
@@ -23,6 +24,7 @@ from control.http import Network, behind_proxies, origin_check, problems
 from control.janitor import Janitor
 from control.lobby import Lobbies
 from control.model import Account, Admission, NodeAddress
+from control.operations import Operation
 from control.passwords import Passwords
 from control.placement import Placement
 from control.problem import Problem
@@ -84,8 +86,9 @@ class Control:
             *self._class_api.operations(),
             *self._lobbies.operations(),
             *attendance.operations(),
+            *self._health_operations(),
         ]
-        self._document = openapi.document(self._operations)
+        self._more_paths: dict[str, dict[str, Any]] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -144,8 +147,10 @@ class Control:
         operations.add(app, self._operations, self.account_of)
         app.on_shutdown.append(self._end_streams)
         app.router.add_get("/api/openapi.json", self._openapi)
-        app.router.add_get("/healthz", self._healthz)
-        app.router.add_get("/readyz", self._readyz)
+
+    def describe(self, paths: dict[str, dict[str, Any]]) -> None:
+        """Add OpenAPI path items of routes that others serve on the origin to /api/openapi.json."""
+        self._more_paths |= paths
 
     def add_internal_routes(self, app: web.Application) -> None:
         """Add /internal/nodes and /internal/beat (`wire.beat`) to the internal listener's app."""
@@ -213,13 +218,25 @@ class Control:
     async def _end_streams(self, app: web.Application) -> None:
         self._lobbies.close()
 
-    async def _openapi(self, request: web.Request) -> web.Response:
-        return answer(self._document)
+    def _health_operations(self) -> list[Operation]:
+        return [
+            Operation("GET", "/healthz", "health", "Tell that this process answers.",
+                      self._healthz, "Status", signed_in=False),
+            Operation("GET", "/readyz", "ready", "Tell whether classes can be served: a node is "
+                      "registered.", self._readyz, "Status", codes=("no_capacity",),
+                      signed_in=False),
+        ]  # fmt: skip
 
-    async def _healthz(self, request: web.Request) -> web.Response:
+    async def _openapi(self, request: web.Request) -> web.Response:
+        document = openapi.document(
+            self._operations, self._more_paths, cookie=self._account_api.cookie
+        )
+        return answer(document)
+
+    async def _healthz(self, request: web.Request, fields: dict[str, Any]) -> web.Response:
         return answer({"status": "ok"})
 
-    async def _readyz(self, request: web.Request) -> web.Response:
+    async def _readyz(self, request: web.Request, fields: dict[str, Any]) -> web.Response:
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
                 has_node = await self._database.value("node.ready")

@@ -3,6 +3,7 @@
 import { attended, createClass, me, ownClasses } from "../core/api.js";
 import { LecternError, codeOf } from "../core/errors.js";
 import { duration, sentence, t } from "../core/strings.js";
+import { accountPanel } from "./account.js";
 import { el } from "./dom.js";
 import { account, chip, frame, notice } from "./frame.js";
 import { copyButton } from "./link_box.js";
@@ -31,7 +32,7 @@ async function open() {
   frame({
     title: t("dash.title"),
     bar: [account(user)],
-    main: [user.role === "teacher" ? teaching() : null, attending()],
+    main: [user.role === "teacher" ? teaching() : null, attending(), accountPanel(user)],
   });
 }
 

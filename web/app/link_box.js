@@ -5,13 +5,17 @@ import { button, el } from "./dom.js";
 
 const COPIED_MS = 2000;
 
-/** @param {string} link */
-export function linkBox(link) {
+/**
+ * A text to take along, with its copy button.
+ * @param {string} link
+ * @param {string} [label] what it is
+ */
+export function linkBox(link, label = t("link.label")) {
   const text = el("input", {
     class: "field__input link__text",
     readOnly: true,
     value: link,
-    "aria-label": t("link.label"),
+    "aria-label": label,
     onfocus: () => text.select(),
   });
   return el("div", { class: "link" }, text, copyButton(link, () => text.select()));
