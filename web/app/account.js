@@ -196,7 +196,7 @@ function tokens() {
     const token = await api.createToken(String(data.get("name")));
     fresh.replaceChildren(
       el("p", {}, t("account.newToken", { name: token.name })),
-      linkBox(token.token, t("account.tokens")),
+      linkBox(token.token, { label: t("account.theToken"), copy: t("account.copyToken") }),
     );
     made.reset();
     await change(async () => {});

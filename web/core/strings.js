@@ -65,6 +65,8 @@ const ENGLISH = {
   "account.tokenName": "Name of the program",
   "account.createToken": "Create token",
   "account.newToken": "Copy the token “{name}” now. It is not shown again.",
+  "account.theToken": "Access token",
+  "account.copyToken": "Copy token",
   "account.token": "created {created}, last used {used}",
   "account.tokenUnused": "created {created}, never used",
   "account.deleteToken": "Revoke",
