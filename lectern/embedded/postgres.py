@@ -46,19 +46,20 @@ class Postgres:
         self._sockets = sockets
 
     @classmethod
-    def start(cls, places: Places, *, durable: bool = True) -> Postgres:
+    def start(cls, places: Places, *, durable: bool = True, version: int | None = None) -> Postgres:
         """Start the database of the data directory, making it first where there is none.
 
-        A server that an earlier run left is stopped. `durable=False` turns fsync off and binds the
+        A new one is made by PostgreSQL `version`, None: the newest wheel's, else any that is here. A
+        server that an earlier run left is stopped. `durable=False` turns fsync off and binds the
         server's life to the calling thread: for tests. Raises EmbeddedError.
         """
         data = places.servers / "postgres"
         try:
             process.stop_leftovers(data, signal.SIGINT)
             version_file = data / "PG_VERSION"
-            wanted = int(version_file.read_text()) if version_file.exists() else None
-            binaries = find_postgres(places, wanted)
-            if wanted is None:
+            made_by = int(version_file.read_text()) if version_file.exists() else None
+            binaries = find_postgres(places, made_by or version)
+            if made_by is None:
                 _initialise(binaries, data, places, durable=durable)
             # Nothing serves this directory, as was just seen: a lock file can only be stale, and its
             # process id may be somebody else's by now, on which PostgreSQL would refuse to start.

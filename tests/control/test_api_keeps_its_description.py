@@ -20,6 +20,7 @@ from control import Control
 from signaling import Signaling
 from tests.control.people import School
 from tests.control.test_accounts import ADA, send
+from tests.control.test_openapi import described_in, routed_in
 from tests.control.test_sessions import cookie_of
 
 Client = TestClient[web.Request, web.Application]
@@ -88,6 +89,15 @@ async def signed_in(client: Client) -> list[str]:
         "-H", f"Cookie: lectern_session={cookie_of(client)}", "-H", f"Origin: {here}",
         *(word for name in ENDING for word in ("--exclude-operation-id", name)),
     ]  # fmt: skip
+
+
+async def test_the_whole_origin_is_described(origin: Client) -> None:
+    app = origin.app
+    assert app is not None
+    async with origin.get("/api/openapi.json") as response:
+        described = described_in(await response.json())
+    assert described == routed_in(app)
+    assert ("POST", "/live/links/{token}/whep") in described
 
 
 @pytest.mark.timeout(110)

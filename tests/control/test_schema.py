@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,6 +35,13 @@ def test_racing_migrations_make_the_schema_once(empty_database: str) -> None:
     assert describe(empty_database) == SCHEMA.read_text()
     control.migrate(empty_database)
     assert describe(empty_database) == SCHEMA.read_text()
+
+
+def test_the_server_is_the_one_that_was_asked_for(empty_database: str) -> None:
+    wanted = os.environ.get("TEST_POSTGRES_VERSION")
+    with psycopg.connect(empty_database) as connection:
+        major = connection.info.server_version // 10000
+    assert major == int(wanted) if wanted else major >= 16
 
 
 def test_a_lock_that_a_killed_migration_left_holds_up_nobody(empty_database: str) -> None:
@@ -71,3 +82,42 @@ def test_a_query_given_twice_is_refused() -> None:
 def test_a_comment_within_a_query_begins_no_other() -> None:
     text = "-- a: b\n--\n-- page: a word\nSELECT 1\n-- c: d\n\n-- e: f\nSELECT 2"
     assert list(queries.parse(text)) == ["a", "e"]
+
+
+def test_the_version_before_goes_on_while_a_migration_has_run(empty_database: str) -> None:
+    """The statements of the release before work on the schema of this one."""
+    control.migrate(empty_database)
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO account (account_id, name, role)"
+            " VALUES (gen_random_uuid(), 'a', 'teacher')"
+        )
+        for token in ("a", "b"):
+            connection.execute(
+                "INSERT INTO session_token (token_sha256, account_id, expires_at)"
+                " SELECT sha256(%s), account_id, now() FROM account",
+                [token.encode()],
+            )
+        found = connection.execute("SELECT count(DISTINCT token_id) FROM session_token").fetchone()
+    assert found == (2,)
+
+
+@pytest.mark.long
+@pytest.mark.postgres(15)
+@pytest.mark.timeout(600)
+def test_everything_of_control_holds_on_the_oldest_supported_postgresql() -> None:
+    """Every test of control that is not about the API's description, on PostgreSQL 15."""
+    folder = Path(__file__).parent
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)),
+            *("--ignore", str(folder / "test_api_keeps_its_description.py")),
+        ],
+        cwd=folder.parents[1],
+        env={**os.environ, "TEST_POSTGRES_VERSION": "15"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert passed is not None and int(passed[1]) > 100, done.stdout[-500:]
