@@ -1,6 +1,10 @@
 -- Sessions can be listed and revoked one by one; deserted classes are found by an index.
 -- depends: 0002-classes
 
+-- The locks below are short once they are there. While they are waited for, everybody waits behind
+-- them: rather give up and be tried again.
+SET LOCAL lock_timeout = '2s';
+
 -- The version before this one inserts neither column: both have defaults.
 ALTER TABLE session_token
     -- What a session is called outside; its hash is nobody's business.

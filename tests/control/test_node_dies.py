@@ -101,7 +101,9 @@ async def test_a_new_boot_at_the_same_place_ends_the_old_ones_lease(school: Scho
     assert (await school.plane.place(class_id, exclude=dead)).node_id == new.node_id
 
 
-async def test_a_class_without_its_teacher_ends_by_itself(school: School) -> None:
+async def test_a_class_without_its_teacher_ends_by_itself(
+    school: School, caplog: pytest.LogCaptureFixture
+) -> None:
     node = await school.node()
     teacher, class_id, link = await school.live_class()
     _, other, _ = await school.live_class()
@@ -111,6 +113,7 @@ async def test_a_class_without_its_teacher_ends_by_itself(school: School) -> Non
     await school.sql.execute(later)
     assert await school.plane._janitor.end_deserted() == 1
     assert await school.sql.fetchval("SELECT state FROM class WHERE class_id=$1", other) == "ended"
+    assert f"class {other}: live -> ended, no teacher for 1800 s" in caplog.text
     await school.plane.leave(teacher, host.session_id, "left")
     assert await school.plane._janitor.end_deserted() == 0
     await school.sql.execute(later)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +20,9 @@ from control import ids, queries
 from control.describe import describe
 from lectern.embedded import Postgres
 
+# The package's own `migrate` is the function.
+control_migrate = sys.modules["control.migrate"]
+MIGRATIONS = Path(control.__file__).parent / "migrations"
 SCHEMA = Path(control.__file__).parent / "schema.txt"
 
 
@@ -84,22 +89,59 @@ def test_a_comment_within_a_query_begins_no_other() -> None:
     assert list(queries.parse(text)) == ["a", "e"]
 
 
-def test_the_version_before_goes_on_while_a_migration_has_run(empty_database: str) -> None:
-    """The statements of the release before work on the schema of this one."""
-    control.migrate(empty_database)
-    with psycopg.connect(empty_database, autocommit=True) as connection:
+@pytest.fixture
+def first_schema(empty_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A database of the first release, with a person who is signed in."""
+    for name in ("0001-accounts.sql", "0002-classes.sql"):
+        shutil.copy(MIGRATIONS / name, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(control_migrate, "MIGRATIONS", tmp_path)
+        control.migrate(empty_database)
+    with psycopg.connect(empty_database) as connection:
         connection.execute(
             "INSERT INTO account (account_id, name, role)"
             " VALUES (gen_random_uuid(), 'a', 'teacher')"
         )
-        for token in ("a", "b"):
-            connection.execute(
-                "INSERT INTO session_token (token_sha256, account_id, expires_at)"
-                " SELECT sha256(%s), account_id, now() FROM account",
-                [token.encode()],
-            )
-        found = connection.execute("SELECT count(DISTINCT token_id) FROM session_token").fetchone()
-    assert found == (2,)
+        sign_in(connection, "before")
+    return empty_database
+
+
+def sign_in(connection: psycopg.Connection[tuple[object, ...]], token: str) -> None:
+    """As the first release does it."""
+    connection.execute(
+        "INSERT INTO session_token (token_sha256, account_id, expires_at)"
+        " SELECT sha256(%s), account_id, now() FROM account",
+        [token.encode()],
+    )
+
+
+def test_the_release_before_goes_on_over_a_migration(first_schema: str) -> None:
+    control.migrate(first_schema)
+    assert describe(first_schema) == SCHEMA.read_text()
+    with psycopg.connect(first_schema) as connection:
+        sign_in(connection, "after")
+        found = connection.execute(
+            "SELECT count(DISTINCT token_id), max(client) FROM session_token"
+        )
+        assert found.fetchone() == (2, "")
+
+
+def test_a_migration_waits_for_a_busy_table_without_stopping_others(
+    first_schema: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with psycopg.connect(first_schema) as busy, ThreadPoolExecutor(1) as threads:
+        sign_in(busy, "in a long transaction")
+        migration = threads.submit(control.migrate, first_schema)
+        deadline = time.monotonic() + 60
+        while "a table that is in use" not in caplog.text:
+            assert time.monotonic() < deadline and not migration.done()
+            time.sleep(0.05)
+        # The migration has given up its place in line, so others get theirs.
+        with psycopg.connect(first_schema) as other:
+            sign_in(other, "meanwhile")
+        busy.commit()
+        migration.result(60)
+    assert describe(first_schema) == SCHEMA.read_text()
 
 
 @pytest.mark.long

@@ -14,6 +14,7 @@ import { field } from "./sign_in.js";
 /** @typedef {import("../core/api.js").User} User */
 
 const CAPACITY_DEFAULT = 100;
+const CAPACITY_MAX = 1_000_000;
 const TITLE_CHARACTERS_MAX = 200;
 
 async function open() {
@@ -93,7 +94,7 @@ function creation(onCreated) {
     field("capacity", t("dash.capacity"), {
       type: "number",
       min: "1",
-      max: "100000",
+      max: String(CAPACITY_MAX),
       value: String(CAPACITY_DEFAULT),
     }),
     submit,
