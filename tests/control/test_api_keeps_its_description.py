@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -27,16 +28,32 @@ Client = TestClient[web.Request, web.Application]
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 HOOKS = Path(__file__).with_name("schemathesis_hooks.py")
-# These two end the session that all the others need; they are tried by strangers only.
-ENDING = ("deleteMe", "signOut")
+# These end the session that all the others need; they are tried by strangers only.
+ENDING = ("signUp", "signIn", "signOut", "deleteMe", "deleteSession")
 # A title of spaces fits its JSON Schema and is refused: "visible" cannot be said in one.
 UNSAID = "positive_data_acceptance"
+
+
+# What was answered with which status, by the test that runs.
+answered: Counter[tuple[str, str, int]] = Counter()
+
+
+@web.middleware
+async def note_answer(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    response = await handler(request)
+    resource = request.match_info.route.resource
+    if resource is not None:
+        answered[request.method, resource.canonical, response.status] += 1
+    return response
 
 
 @pytest.fixture
 async def origin(plane: Control, school: School) -> AsyncIterator[Client]:
     """The API and the live media's routes, with a node, so that it is ready."""
-    app = web.Application()
+    answered.clear()
+    app = web.Application(middlewares=[note_answer])
     plane.add_routes(app)
     async with Signaling(plane) as signaling:
         signaling.add_routes(app)
@@ -54,6 +71,7 @@ async def run(client: Client, directory: Path, *options: str) -> None:
         str(SCHEMATHESIS), "run", str(client.make_url("/api/openapi.json")),
         "--exclude-checks", UNSAID, "--request-timeout", "10", "--warnings", "off",
         "--suppress-health-check", "all", "--no-shrink",
+        "--generation-with-security-parameters", "false",
     ]  # fmt: skip
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -91,6 +109,18 @@ async def signed_in(client: Client) -> list[str]:
     ]  # fmt: skip
 
 
+def assert_it_was_let_in() -> None:
+    """A run that was answered 401 throughout would have shown nothing."""
+    done = {(method, path) for method, path, status in answered if status < 300}
+    assert done >= {
+        ("POST", "/api/classes"), ("GET", "/api/classes"), ("PATCH", "/api/me"),
+        ("GET", "/api/me/export"), ("POST", "/api/tokens"), ("GET", "/api/sessions"),
+        ("GET", "/api/attended"),
+    }, sorted(done)  # fmt: skip
+    refused = sum(count for (_, _, status), count in answered.items() if status == 401)
+    assert refused < sum(answered.values()) / 3, answered
+
+
 async def test_the_whole_origin_is_described(origin: Client) -> None:
     app = origin.app
     assert app is not None
@@ -108,6 +138,7 @@ async def test_a_teacher_gets_only_what_is_described(
     await run(origin, tmp_path, *options, "--seed", "1", "--max-examples", "5", "--max-time", "12",
               "--phases", "examples,coverage,fuzzing")  # fmt: skip
     assert errors_of(caplog) == []
+    assert_it_was_let_in()
     await school.assert_invariants()
 
 
@@ -131,4 +162,5 @@ async def test_a_teacher_gets_only_what_is_described_for_longer(
     await run(origin, tmp_path, *options, "--seed", seed, "--max-examples", "60",
               "--max-time", "150", "--phases", "examples,coverage,fuzzing,stateful")  # fmt: skip
     assert errors_of(caplog) == []
+    assert_it_was_let_in()
     await school.assert_invariants()
