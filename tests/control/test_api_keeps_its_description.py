@@ -135,7 +135,7 @@ async def test_a_teacher_gets_only_what_is_described(
     origin: Client, school: School, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     options = await signed_in(origin)
-    await run(origin, tmp_path, *options, "--seed", "1", "--max-examples", "5", "--max-time", "12",
+    await run(origin, tmp_path, *options, "--seed", "1", "--max-examples", "8",
               "--phases", "examples,coverage,fuzzing")  # fmt: skip
     assert errors_of(caplog) == []
     assert_it_was_let_in()
@@ -146,7 +146,7 @@ async def test_a_teacher_gets_only_what_is_described(
 async def test_a_stranger_gets_only_what_is_described(
     origin: Client, school: School, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await run(origin, tmp_path, "--seed", "1", "--max-examples", "2", "--max-time", "8",
+    await run(origin, tmp_path, "--seed", "1", "--max-examples", "4",
               "--phases", "examples,fuzzing")  # fmt: skip
     assert errors_of(caplog) == []
     assert await school.sql.fetchval("SELECT count(*) FROM class") == 0
