@@ -9,7 +9,9 @@ import asyncpg
 import pytest
 
 from control.beats import Refused
+from control.database import SETTINGS
 from control.janitor import Janitor
+from control.queries import QUERIES
 from tests.control.people import FakeNode, School, code_of
 
 
@@ -122,6 +124,14 @@ async def test_a_class_without_its_teacher_ends_by_itself(
     assert await school.plane._janitor.end_deserted() == 1
     assert (await school.segments(person))[0]["reason"] == "class_ended"
     await school.assert_invariants()
+
+
+async def test_deserted_classes_are_found_without_reading_every_seat(school: School) -> None:
+    for name, value in SETTINGS.items():
+        await school.sql.execute("SELECT set_config($1, $2, false)", name, value)
+    await school.sql.execute(f"PREPARE deserted (float8) AS {QUERIES['class.deserted']}")
+    plan = "\n".join(r[0] for r in await school.sql.fetch("EXPLAIN EXECUTE deserted (1800)"))
+    assert "seat_silent_host" in plan, plan
 
 
 async def test_there_is_one_janitor_at_a_time(school: School, database_url: str) -> None:
