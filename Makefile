@@ -32,7 +32,7 @@ test-python: $(INSTALLED)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 test-long: $(INSTALLED) fuzz ## Run the tests that take minutes, and the fuzzers
-	@.ci/test-tools
+	@.ci/test-tools long
 	$(BIN)/python -m pytest -m long --timeout 1200 $(ARGS)
 
 fuzz: ## Fuzz every parser and a node, FUZZ_SECONDS (60) each

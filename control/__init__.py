@@ -7,7 +7,19 @@ from __future__ import annotations
 
 from control.migrate import migrate
 from control.model import Account, Admission, NodeAddress
+from control.openapi import problem_responses
+from control.operators import Operators, User
 from control.problem import Problem
 from control.service import Control
 
-__all__ = ["Account", "Admission", "Control", "NodeAddress", "Problem", "migrate"]
+__all__ = [
+    "Account",
+    "Admission",
+    "Control",
+    "NodeAddress",
+    "Operators",
+    "Problem",
+    "User",
+    "migrate",
+    "problem_responses",
+]

@@ -1,20 +1,21 @@
-"""The operations of the API on accounts, sessions and tokens."""
+"""The operations of the API on accounts, and who is signed in."""
 
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from aiohttp import hdrs, web
 
 from control import answers
-from control.accounts import SESSION_ABSOLUTE_S, Accounts
+from control.accounts import Accounts
 from control.answers import answer
 from control.fields import Body, Choice, Email, Password, Text
 from control.http import COOKIE, SECURE_COOKIE
-from control.ids import parse_uuid
 from control.model import Account
 from control.operations import Operation
 from control.problem import Problem
+from control.sessions import SESSION_ABSOLUTE_S, Sessions, client_of
 
 NAME = Text(longest=100)
 ROLE = Choice(("teacher", "student"))
@@ -28,35 +29,33 @@ _ACCOUNT = web.RequestKey("account", Account)
 class AccountApi:
     """Handlers; `account_of` is how every other one learns who asks."""
 
-    def __init__(self, accounts: Accounts, *, secure_cookies: bool) -> None:
+    def __init__(self, accounts: Accounts, sessions: Sessions, *, secure_cookies: bool) -> None:
         self._accounts = accounts
+        self._sessions = sessions
         self._cookie = SECURE_COOKIE if secure_cookies else COOKIE
         self._secure = secure_cookies
+
+    @property
+    def cookie(self) -> str:
+        """The name of the session's cookie."""
+        return self._cookie
 
     def operations(self) -> list[Operation]:
         up = Body({"email": Email(), "name": NAME, "password": Password(), "role": ROLE}, {})
         sign_in = Body({"email": Email(), "password": TYPED_PASSWORD}, {})
         change = Body({}, {"name": NAME, "role": ROLE, "password": Password()})
-        limited = ("invalid_request", "too_large", "rate_limited", "try_again", "bad_origin")
         return [
             Operation("POST", "/api/accounts", "signUp", "Make an account and sign in.",
-                      self.sign_up, "User", 201, up, ("email_taken", *limited), signed_in=False),
+                      self.sign_up, "User", 201, up, ("email_taken", "rate_limited"), signed_in=False),
             Operation("POST", "/api/session", "signIn", "Sign in.", self.sign_in, "User", 200,
-                      sign_in, ("wrong_credentials", *limited), signed_in=False),
+                      sign_in, ("wrong_credentials", "rate_limited"), signed_in=False),
             Operation("DELETE", "/api/session", "signOut", "Sign out here.", self.sign_out, None,
-                      204, None, ("bad_origin",), signed_in=False),
+                      204, None, signed_in=False),
             Operation("GET", "/api/me", "me", "Show who is signed in.", self.me, "User"),
             Operation("PATCH", "/api/me", "changeMe", "Change name, role or password.",
-                      self.change, "User", 200, change, ("role_busy", *limited)),
+                      self.change, "User", 200, change, ("role_busy", "rate_limited")),
             Operation("DELETE", "/api/me", "deleteMe", "Delete the account; attendance is kept "
-                      "without the name.", self.delete, None, 204, None,
-                      ("role_busy", "bad_origin")),
-            Operation("POST", "/api/tokens", "createToken", "Make a token for a program.",
-                      self.create_token, "NewToken", 201, Body({"name": NAME}, {}), limited),
-            Operation("GET", "/api/tokens", "listTokens", "List own tokens, newest first.",
-                      self.list_tokens, "TokenPage", codes=("invalid_request",), paged=True),
-            Operation("DELETE", "/api/tokens/{id}", "deleteToken", "Revoke a token.",
-                      self.delete_token, None, 204, None, ("not_found", "bad_origin")),
+                      "without the name.", self.delete, None, 204, None, ("role_busy",)),
         ]  # fmt: skip
 
     async def account_of(self, request: web.Request) -> Account:
@@ -69,24 +68,30 @@ class AccountApi:
         if header is not None:
             if header[: len(BEARER)].lower() == BEARER.lower():
                 account = await self._accounts.by_api_token(header[len(BEARER) :].strip())
-        elif token := request.cookies.get(self._cookie):
-            account = await self._accounts.by_session(token)
+        elif token := self.session_of(request):
+            account = await self._sessions.holder(token)
         if account is None:
             raise Problem(401, "not_signed_in", "Sign in first.")
         request[_ACCOUNT] = account
         return account
 
+    def session_of(self, request: web.Request) -> str | None:
+        """Return the session token of the request's cookie, valid or not."""
+        return request.cookies.get(self._cookie) or None
+
     async def sign_up(self, request: web.Request, fields: dict[str, Any]) -> web.StreamResponse:
-        address = request.remote or ""
-        account_id, token = await self._accounts.sign_up(**fields, address=address)
-        return await self._signed_in(account_id, token, 201)
+        account_id, token = await self._accounts.sign_up(**fields, **_whence(request))
+        return await self._signed_in(request, account_id, token, 201)
 
     async def sign_in(self, request: web.Request, fields: dict[str, Any]) -> web.StreamResponse:
-        address = request.remote or ""
-        account_id, token = await self._accounts.sign_in(**fields, address=address)
-        return await self._signed_in(account_id, token, 200)
+        account_id, token = await self._accounts.sign_in(**fields, **_whence(request))
+        return await self._signed_in(request, account_id, token, 200)
 
-    async def _signed_in(self, account_id: Any, token: str, status: int) -> web.Response:
+    async def _signed_in(
+        self, request: web.Request, account_id: UUID, token: str, status: int
+    ) -> web.Response:
+        if (earlier := self.session_of(request)) is not None:
+            await self._sessions.end(earlier)  # the browser is about to forget it
         response = answer(answers.user(await self._accounts.me(account_id)), status)
         response.set_cookie(
             self._cookie,
@@ -100,8 +105,11 @@ class AccountApi:
         return response
 
     async def sign_out(self, request: web.Request, fields: dict[str, Any]) -> web.StreamResponse:
-        if token := request.cookies.get(self._cookie):
-            await self._accounts.sign_out(token)
+        if (token := self.session_of(request)) is not None:
+            await self._sessions.end(token)
+        return self._without_cookie()
+
+    def _without_cookie(self) -> web.Response:
         response = web.Response(status=204)
         response.del_cookie(
             self._cookie, path="/", httponly=True, samesite="Lax", secure=self._secure
@@ -119,45 +127,16 @@ class AccountApi:
             name=fields.get("name"),
             role=fields.get("role"),
             password=fields.get("password"),
-            token=request.cookies.get(self._cookie),
+            token=self.session_of(request),
         )
         return answer(answers.user(await self._accounts.me(account.account_id)))
 
     async def delete(self, request: web.Request, fields: dict[str, Any]) -> web.StreamResponse:
         account = await self.account_of(request)
         await self._accounts.delete(account.account_id)
-        response = web.Response(status=204)
-        response.del_cookie(
-            self._cookie, path="/", httponly=True, samesite="Lax", secure=self._secure
-        )
-        return response
+        return self._without_cookie()
 
-    async def create_token(
-        self, request: web.Request, fields: dict[str, Any]
-    ) -> web.StreamResponse:
-        account = await self.account_of(request)
-        made = await self._accounts.add_api_token(account.account_id, fields["name"])
-        shown = {
-            "id": str(made.token_id),
-            "name": made.name,
-            "created_at": answers.timestamp(made.created_at),
-            "used_at": None,
-            "token": made.token,
-        }
-        return answer(shown, 201)
 
-    async def list_tokens(self, request: web.Request, fields: dict[str, Any]) -> web.StreamResponse:
-        account = await self.account_of(request)
-        before, limit = answers.page_of(request)
-        found = await self._accounts.api_tokens(account.account_id, before, limit + 1)
-        return answer(answers.page(found, limit, "token_id", answers.api_token))
-
-    async def delete_token(
-        self, request: web.Request, fields: dict[str, Any]
-    ) -> web.StreamResponse:
-        account = await self.account_of(request)
-        token_id = parse_uuid(request.match_info["id"])
-        if token_id is None:
-            raise Problem(404, "not_found", "You have no such token.")
-        await self._accounts.remove_api_token(account.account_id, token_id)
-        return web.Response(status=204)
+def _whence(request: web.Request) -> dict[str, str]:
+    client = client_of(request.headers.get(hdrs.USER_AGENT, ""))
+    return {"address": request.remote or "", "client": client}

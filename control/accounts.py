@@ -8,17 +8,15 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from control.database import Connection, Database, row, rows, run
+from control.database import Connection, Database, row, rows, run, try_again
 from control.ids import uuid7
 from control.model import Account
 from control.passwords import Passwords
 from control.problem import Problem
+from control.sessions import USE_WRITTEN_EVERY_S, Sessions
 from control.throttle import Throttle
 from control.tokens import digest, new_token
 
-SESSION_ABSOLUTE_S = 90 * 24 * 3600.0
-SESSION_IDLE_S = 30 * 24 * 3600.0
-USE_WRITTEN_EVERY_S = 3600.0
 API_TOKENS_MAX = 100  # per account
 PASSWORD = "password"  # the issuer of identities that a password proves
 
@@ -34,57 +32,50 @@ class ApiToken:
 class Accounts:
     """What can be done with accounts; Problems as in the contract."""
 
-    def __init__(self, database: Database, passwords: Passwords, throttle: Throttle) -> None:
+    def __init__(
+        self, database: Database, sessions: Sessions, passwords: Passwords, throttle: Throttle
+    ) -> None:
         self._database = database
+        self._sessions = sessions
         self._passwords = passwords
         self._throttle = throttle
 
     async def sign_up(
-        self, *, email: str, name: str, password: str, role: str, address: str
+        self, *, email: str, name: str, password: str, role: str, address: str, client: str
     ) -> tuple[UUID, str]:
         """Make an account; returns its id and a session token. Problem email_taken."""
         await self._throttle.check_sign_up(address)
         hashed = await self._passwords.hash(password)
-        account_id, token = uuid7(), new_token()
+        account_id = uuid7()
         async with self._database.transaction() as connection:
             await run(connection, "account.create", account_id, name, role, False)
             identity = (PASSWORD, subject_of(email), account_id, email, hashed)
             if await row(connection, "account.add_identity", *identity) is None:
                 raise Problem(409, "email_taken", "There is an account with this address already.")
-            await _add_session(connection, account_id, token)
+            token = await self._sessions.begin(connection, account_id, client)
         return account_id, token
 
-    async def sign_in(self, *, email: str, password: str, address: str) -> tuple[UUID, str]:
+    async def sign_in(
+        self, *, email: str, password: str, address: str, client: str
+    ) -> tuple[UUID, str]:
         """Return the account and a new session token; wrong_credentials tells nobody which part."""
         subject = subject_of(email)
-        await self._throttle.check_sign_in(subject, address)
+        await self._throttle.try_sign_in(subject, address)
         found = await self._database.row("account.by_identity", PASSWORD, subject)
-        encoded = found["password_hash"] if found is not None else None
+        encoded: str | None = found["password_hash"] if found is not None else None
         right = await self._passwords.verify(encoded, password)
-        if found is None or not right:
-            await self._throttle.failed_sign_in(subject, address)
+        if encoded is None or not right:
+            await self._throttle.failed_sign_in(address)
             raise Problem(401, "wrong_credentials", "The address or the password is wrong.")
         await self._throttle.signed_in(subject, address)
-        if self._passwords.is_outdated(found["password_hash"]):
+        if self._passwords.is_outdated(encoded):
             better = await self._passwords.hash(password)
             await self._database.rows("account.rehash", subject, encoded, better)
-        token = new_token()
-        async with self._database.transaction() as connection:
-            await _add_session(connection, found["account_id"], token)
-        return found["account_id"], token
-
-    async def sign_out(self, token: str) -> None:
-        await self._database.rows("account.remove_session", digest(token))
-
-    async def by_session(self, token: str) -> Account | None:
-        """Return who holds the session token, None where it is unknown, too old or unused too long."""
-        hashed = digest(token)
-        found = await self._database.row(
-            "account.by_session", hashed, SESSION_IDLE_S, USE_WRITTEN_EVERY_S
-        )
-        if found is not None and found["use_is_due"]:
-            await self._database.rows("account.touch_session", hashed)
-        return _account(found)
+            encoded = better
+        made = await self._sessions.sign_in(subject, encoded, client)
+        if made is None:
+            raise try_again()  # changed since it was verified
+        return made
 
     async def by_api_token(self, token: str) -> Account | None:
         hashed = digest(token)
@@ -105,7 +96,10 @@ class Accounts:
         token: str | None,
     ) -> None:  # fmt: skip
         """Change what is given; role_busy while seated. A new password signs out everywhere else."""
-        hashed = await self._passwords.hash(password) if password is not None else None
+        hashed = None
+        if password is not None:
+            await self._throttle.check_password_change(account_id)
+            hashed = await self._passwords.hash(password)
         async with self._database.transaction() as connection:
             held = await row(connection, "account.lock", account_id)
             if held is None:
@@ -125,11 +119,7 @@ class Accounts:
             if await row(connection, "account.lock", account_id) is None:
                 return
             await _refuse_while_seated(connection, account_id)
-            for query in (
-                "account.remove_identities", "account.remove_api_tokens", "account.forget",
-            ):  # fmt: skip
-                await run(connection, query, account_id)
-            await run(connection, "account.remove_sessions", account_id, None)
+            await erase(connection, account_id)
 
     async def add_api_token(self, account_id: UUID, name: str) -> ApiToken:
         token, token_id = new_token(), uuid7()
@@ -155,8 +145,11 @@ def subject_of(email: str) -> str:
     return unicodedata.normalize("NFKC", email).strip().casefold()
 
 
-async def _add_session(connection: Connection, account_id: UUID, token: str) -> None:
-    await run(connection, "account.add_session", digest(token), account_id, SESSION_ABSOLUTE_S)
+async def erase(connection: Connection, account_id: UUID) -> None:
+    """Take the person out of an account that is locked and holds no seat."""
+    for query in ("account.remove_identities", "account.remove_api_tokens", "account.forget"):
+        await run(connection, query, account_id)
+    await run(connection, "account.remove_sessions", account_id, None)
 
 
 async def _refuse_while_seated(connection: Connection, account_id: UUID) -> None:

@@ -92,6 +92,18 @@ def api_token(row: Any) -> dict[str, Any]:
     }
 
 
+def session(row: Any) -> dict[str, Any]:
+    """Return a session out of `account.sessions`."""
+    return {
+        "id": str(row["token_id"]),
+        "client": row["client"],
+        "created_at": timestamp(row["created_at"]),
+        "used_at": timestamp(row["used_at"]),
+        "expires_at": timestamp(row["expires_at"]),
+        "current": bool(row["is_current"]),
+    }
+
+
 def duration(seconds: float | None) -> float:
     """Return seconds with milliseconds; nothing that never began lasted."""
     return round(max(seconds or 0.0, 0.0), 3)

@@ -23,10 +23,12 @@ from control.answers import answer, duration, timestamp
 from control.class_api import class_id_of
 from control.classes import Classes
 from control.database import Database
+from control.http import streamed
 from control.operations import Operation
 
 GAP_CLOSED_S = 30.0
 CSV_PAGE_ITEMS = 200
+FORMULA_SIGNS = "=+-@＝＋－＠"
 CSV_COLUMNS = ("user_id", "name", "joined_at", "left_at", "duration_s", "estimated", "segments")
 
 
@@ -91,14 +93,14 @@ class AttendanceApi:
 
     def operations(self) -> list[Operation]:
         one = "/api/classes/{id}/attendance"
-        codes = ("not_found", "not_owner", "invalid_request")
+        codes = ("not_found", "not_owner")
         return [
             Operation("GET", one, "getAttendance", "List who attended an own class, and when.",
                       self.of_class, "AttendancePage", codes=codes, paged=True),
             Operation("GET", one + ".csv", "getAttendanceCsv", "The same for a spreadsheet, whole.",
                       self.as_csv, "Csv", codes=("not_found", "not_owner"), media_type="text/csv"),
             Operation("GET", "/api/attended", "listAttended", "List the classes one attended, "
-                      "newest first.", self.of_user, "AttendedPage", codes=("invalid_request",),
+                      "newest first.", self.of_user, "AttendedPage",
                       paged=True),
         ]  # fmt: skip
 
@@ -126,16 +128,18 @@ class AttendanceApi:
             headers={
                 hdrs.CONTENT_TYPE: "text/csv; charset=utf-8",
                 hdrs.CONTENT_DISPOSITION: f'attachment; filename="attendance-{class_id}.csv"',
-                "X-Content-Type-Options": "nosniff",
-                hdrs.CACHE_CONTROL: "no-store",
             }
         )
-        await response.prepare(request)
-        await response.write(_csv([CSV_COLUMNS]))
+        return await streamed(request, response, self._csv_parts(class_id))
+
+    async def _csv_parts(self, class_id: UUID) -> AsyncIterator[bytes]:
+        # Together with the first page, so that a database that is away is still said as a problem.
+        head = _csv([CSV_COLUMNS])
         async for rows in self._pages(class_id):
-            await response.write(_csv([_csv_row(row) for row in rows]))
-        await response.write_eof()
-        return response
+            yield head + _csv([_csv_row(row) for row in rows])
+            head = b""
+        if head:
+            yield head
 
     async def _pages(self, class_id: UUID) -> AsyncIterator[list[dict[str, Any]]]:
         after: UUID | None = None
@@ -148,6 +152,20 @@ class AttendanceApi:
                 return
             yield page
             after = page[-1]["user_id"]
+
+
+async def attended_pages(database: Database, account_id: UUID) -> AsyncIterator[list[Any]]:
+    """Yield everything that a person attended, with its segments, as the API shows it."""
+    before: UUID | None = None
+    while True:
+        found = await database.rows(
+            "attendance.of_user", account_id, before, answers.PAGE_ITEMS_MAX
+        )
+        page = _grouped(found, "class_id")
+        if not page:
+            return
+        yield [_attended(entry) | {"segments": _segments(entry["presence"])} for entry in page]
+        before = page[-1]["class_id"]
 
 
 def _grouped(found: list[Any], key: str) -> list[dict[str, Any]]:
@@ -175,15 +193,20 @@ def _row(entry: dict[str, Any]) -> dict[str, Any]:
         "left_at": timestamp(whole.left_at),
         "duration_s": duration(whole.duration_s),
         "estimated": whole.estimated,
-        "segments": [
-            {
-                "joined_at": timestamp(segment.joined_at),
-                "left_at": timestamp(segment.left_at),
-                "reason": segment.reason,
-            }
-            for segment in whole.segments
-        ],
+        "segments": _segments(whole),
     }
+
+
+def _segments(whole: Presence) -> list[dict[str, Any]]:
+    return [
+        {
+            "joined_at": timestamp(segment.joined_at),
+            "left_at": timestamp(segment.left_at),
+            "reason": segment.reason,
+            "estimated": segment.estimated,
+        }
+        for segment in whole.segments
+    ]
 
 
 def _attended(entry: dict[str, Any]) -> dict[str, Any]:
@@ -205,7 +228,7 @@ def _csv_row(entry: dict[str, Any]) -> tuple[Any, ...]:
     shown = _row(entry)
     name: str = shown["name"]
     # A spreadsheet takes such a cell for a formula.
-    shown["name"] = f"'{name}" if name[0] in "=+-@" else name
+    shown["name"] = f"'{name}" if name[0] in FORMULA_SIGNS else name
     shown["segments"] = len(shown["segments"])
     return tuple("" if shown[column] is None else shown[column] for column in CSV_COLUMNS)
 

@@ -21,6 +21,10 @@ TITLE = Text(longest=200)
 CAPACITY = Integer(1, 1_000_000)
 IDEMPOTENCY_KEY = "Idempotency-Key"
 IDEMPOTENCY_KEY_LENGTH_MAX = 128
+KEY_SCHEMA = {
+    "type": "string", "minLength": 1, "maxLength": IDEMPOTENCY_KEY_LENGTH_MAX,
+    "description": "The same key with the same body again answers with the class it made.",
+}  # fmt: skip
 LINK_LENGTH_MAX = 64
 
 
@@ -38,19 +42,18 @@ class ClassApi:
     def operations(self) -> list[Operation]:
         create = Body({"title": TITLE, "capacity": CAPACITY}, {})
         change = Body({}, {"title": TITLE, "capacity": CAPACITY})
-        sent = ("invalid_request", "too_large", "bad_origin", "try_again")
-        owned = ("not_found", "not_owner", "bad_origin", "try_again")
+        owned = ("not_found", "not_owner")
         one = "/api/classes/{id}"
         return [
             Operation("POST", "/api/classes", "createClass", "Create a class.", self.create,
-                      "Class", 201, create, ("not_teacher", *sent), headers=(IDEMPOTENCY_KEY,)),
+                      "Class", 201, create, ("not_teacher",), headers={IDEMPOTENCY_KEY: KEY_SCHEMA}),
             Operation("GET", "/api/classes", "listClasses", "List own classes, newest first.",
-                      self.own, "ClassPage", codes=("invalid_request",), paged=True),
+                      self.own, "ClassPage", paged=True),
             Operation("GET", one, "getClass", "Show an own class.", self.show, "Class",
-                      codes=("not_found", "not_owner")),
+                      codes=owned),
             Operation("PATCH", one, "changeClass", "Change title or capacity before the end.",
                       self.change, "Class", 200, change,
-                      (*sent, "not_found", "not_owner", "class_ended", "capacity_below_used")),
+                      (*owned, "class_ended", "capacity_below_used")),
             Operation("POST", one + "/start", "startClass", "Let the class begin.", self.start,
                       "Class", codes=(*owned, "active_elsewhere", "class_ended")),
             Operation("POST", one + "/end", "endClass", "End the class for everybody in it.",
@@ -81,10 +84,7 @@ class ClassApi:
         account = await self._accounts.account_of(request)
         before, limit = answers.page_of(request)
         found = await self._classes.own(account, before, limit + 1)
-        shown = answers.page(
-            found, limit, "class_id", lambda row: answers.class_(row, self._link(request, row))
-        )
-        return answer(shown)
+        return answer(answers.page(found, limit, "class_id", lambda row: self.shown(request, row)))
 
     async def show(self, request: web.Request, fields: dict[str, Any]) -> web.StreamResponse:
         account = await self._accounts.account_of(request)
@@ -123,11 +123,12 @@ class ClassApi:
         return answer(answers.link_view(found))
 
     def _class(self, request: web.Request, row: Any, status: int = 200) -> web.Response:
-        return answer(answers.class_(row, self._link(request, row)), status)
+        return answer(self.shown(request, row), status)
 
-    def _link(self, request: web.Request, row: Any) -> str:
+    def shown(self, request: web.Request, row: Any) -> dict[str, Any]:
+        """Return a class with its link under the address that people see."""
         base = self._public_url or f"{request.scheme}://{request.host}"
-        return f"{base}/c/{row['link']}"
+        return answers.class_(row, f"{base}/c/{row['link']}")
 
 
 def class_id_of(request: web.Request) -> UUID:

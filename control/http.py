@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import TypeAlias
 from urllib.parse import urlsplit
@@ -19,6 +20,9 @@ log = logging.getLogger(__name__)
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+FORWARDED_MAX = 16  # proxies one after the other
 API_BODY_BYTES_MAX = 64 * 1024
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 COOKIE = "lectern_session"
@@ -84,6 +88,44 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     return response
 
 
+def behind_proxies(trusted: Sequence[Network]) -> Callable[..., Awaitable[web.StreamResponse]]:
+    """Return the middleware that believes X-Forwarded-For and -Proto where a trusted proxy sent them.
+
+    Each proxy appends whom it heard, so the last address that is no proxy of ours is the client's;
+    what stands before it the client may have written itself.
+    """
+
+    @web.middleware
+    async def forwarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not _is_of(request.remote, trusted):
+            return await handler(request)
+        remote = request.remote or ""
+        heard = ",".join(request.headers.getall("X-Forwarded-For", ())).split(",")
+        for address in reversed([part.strip() for part in heard[-FORWARDED_MAX:]]):
+            try:
+                remote = str(ipaddress.ip_address(address))
+            except ValueError:
+                break
+            if not _is_of(remote, trusted):
+                break
+        scheme = request.headers.get("X-Forwarded-Proto", request.scheme).lower()
+        if scheme not in ("http", "https"):
+            scheme = request.scheme
+        return await handler(request.clone(remote=remote, scheme=scheme))
+
+    return forwarded
+
+
+def _is_of(address: str | None, networks: Sequence[Network]) -> bool:
+    try:
+        known = ipaddress.ip_address(address or "")
+    except ValueError:
+        return False
+    if isinstance(known, ipaddress.IPv6Address) and known.ipv4_mapped is not None:
+        known = known.ipv4_mapped
+    return any(known in network for network in networks)
+
+
 def origin_check(public_url: str | None) -> Callable[..., Awaitable[web.StreamResponse]]:
     """Return the middleware that refuses unsafe requests which another site's page made."""
 
@@ -110,6 +152,33 @@ def _same(origin: str, request: web.Request, public_url: str | None) -> bool:
     except ValueError:
         return False
     return bool(given.netloc) and given.netloc.lower() == request.host.lower()
+
+
+async def streamed(
+    request: web.Request, response: web.StreamResponse, parts: AsyncIterator[bytes]
+) -> web.StreamResponse:
+    """Send `parts` as the body of `response`; where they fail half-way, the connection is cut.
+
+    The status has been sent by then, so a cut is the only way to say that something is missing.
+    Before the first part an error is a problem like any other.
+    """
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cache-Control"] = "no-store"
+    first = await anext(parts, b"")
+    await response.prepare(request)
+    try:
+        await response.write(first)
+        async for part in parts:
+            await response.write(part)
+        await response.write_eof()
+    except ConnectionError:
+        pass  # the client has gone
+    # Whatever it is, the answer under way cannot become a problem any more.
+    except Exception:
+        log.exception("%s %s broke off", request.method, _route(request))
+        if request.transport is not None:
+            request.transport.abort()
+    return response
 
 
 async def read_body(request: web.Request) -> bytes:

@@ -140,8 +140,9 @@ class Janitor:
             async def work(connection: Connection, class_id: UUID = class_id) -> bool:
                 await rows(connection, "class.lock", [class_id], 0.0)
                 # Again under the lock: the teacher may be back.
-                still = await rows(connection, "class.deserted", self._host_absence_max_s)
-                if class_id not in {row["class_id"] for row in still}:
+                if not await rows(
+                    connection, "class.is_deserted", class_id, self._host_absence_max_s
+                ):
                     return False
                 await rows(connection, "class.end", class_id)
                 return True

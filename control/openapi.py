@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 from control.answers import PAGE_ITEMS, PAGE_ITEMS_MAX
@@ -23,18 +24,29 @@ STATUSES: dict[str, tuple[int, ...]] = {
     "link_invalid": (404,),
     "class_not_live": (409,),
     "class_ended": (410,),
+    "class_full": (409,),
     "active_elsewhere": (409,),
+    "own_class": (409,),
+    "replaced": (409,),
     "role_busy": (409,),
     "email_taken": (409,),
     "capacity_below_used": (409,),
+    "bad_offer": (400,),
     "too_large": (413,),
     "rate_limited": (429,),
+    "no_capacity": (503,),
     "try_again": (503,),
 }
 
+# A client that comes back sooner is turned away again.
+RETRIED = frozenset({429, 503})
+SECURITY: list[dict[str, list[str]]] = [{"cookie": []}, {"bearer": []}]
 
-def document(operations: list[Operation]) -> dict[str, Any]:
-    """Return the whole document, ready for JSON."""
+
+def document(
+    operations: list[Operation], more_paths: dict[str, dict[str, Any]], *, cookie: str
+) -> dict[str, Any]:
+    """Return the whole document, ready for JSON; `more_paths` are path items that others describe."""
     paths: dict[str, dict[str, Any]] = defaultdict(dict)
     for operation in operations:
         paths[operation.path][operation.method.lower()] = _operation(operation)
@@ -43,14 +55,18 @@ def document(operations: list[Operation]) -> dict[str, Any]:
         "info": {
             "title": "Lectern",
             "version": "1",
-            "description": "Live classes: accounts, classes, links and attendance. Media follows "
-            "WHIP (RFC 9725) and WHEP under /live.",
+            "description": "Live classes: accounts, classes, links and attendance; media by WHIP "
+            "(RFC 9725) and WHEP. Every error is application/problem+json (RFC 9457) with a stable "
+            "`code`. Sign in by POST /api/session for a cookie, or make a token and send it as "
+            "`Authorization: Bearer`. Unsafe requests with a cookie need an Origin of this site. "
+            "Times are RFC 3339 in UTC, durations seconds. Lists are pages: `next` is the cursor of "
+            "the following one.",
         },
-        "paths": dict(paths),
+        "paths": dict(paths) | more_paths,
         "components": {
             "schemas": SCHEMAS,
             "securitySchemes": {
-                "cookie": {"type": "apiKey", "in": "cookie", "name": "lectern_session"},
+                "cookie": {"type": "apiKey", "in": "cookie", "name": cookie},
                 "bearer": {"type": "http", "scheme": "bearer"},
             },
         },
@@ -61,11 +77,12 @@ def _operation(operation: Operation) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.purpose,
+        "tags": [operation.path.split("/")[2] if operation.path.startswith("/api/") else "health"],
         "parameters": _parameters(operation),
         "responses": _responses(operation),
     }
     if operation.signed_in:
-        described["security"] = [{"cookie": []}, {"bearer": []}]
+        described["security"] = SECURITY
     if operation.body is not None:
         described["requestBody"] = {
             "required": True,
@@ -84,10 +101,10 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
         found.append({"name": "limit", "in": "query", "required": False, "schema": limit})
         cursor = {"type": "string"}
         found.append({"name": "cursor", "in": "query", "required": False, "schema": cursor})
-    for name in operation.headers:
-        found.append(
-            {"name": name, "in": "header", "required": False, "schema": {"type": "string"}}
-        )
+    found += [
+        {"name": name, "in": "header", "required": False, "schema": schema}
+        for name, schema in operation.headers.items()
+    ]
     return found
 
 
@@ -96,18 +113,28 @@ def _responses(operation: Operation) -> dict[str, Any]:
     if operation.answer is not None:
         schema = {"$ref": f"#/components/schemas/{operation.answer}"}
         done["content"] = {operation.media_type: {"schema": schema}}
-    responses: dict[str, Any] = {str(operation.status): done}
+    return {str(operation.status): done} | problem_responses(all_codes(operation))
+
+
+def problem_responses(
+    codes: Iterable[str], statuses: dict[str, tuple[int, ...]] = STATUSES
+) -> dict[str, Any]:
+    """Return the responses by status of an operation that answers with these codes."""
     codes_by_status: dict[int, list[str]] = defaultdict(list)
-    for code in all_codes(operation):
-        for status in STATUSES[code]:
+    for code in codes:
+        for status in statuses[code]:
             codes_by_status[status].append(code)
-    for status, codes in sorted(codes_by_status.items()):
+    responses: dict[str, Any] = {}
+    for status, found in sorted(codes_by_status.items()):
+        code_of_these = {"properties": {"code": {"enum": sorted(found)}}}
+        schema = {"allOf": [{"$ref": "#/components/schemas/Problem"}, code_of_these]}
         responses[str(status)] = {
-            "description": ", ".join(codes),
-            "content": {
-                "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
-            },
+            "description": ", ".join(sorted(found)),
+            "content": {"application/problem+json": {"schema": schema}},
         }
+        if status in RETRIED:
+            seconds = {"schema": {"type": "integer", "minimum": 0}}
+            responses[str(status)]["headers"] = {"Retry-After": seconds}
     return responses
 
 
@@ -118,6 +145,8 @@ def all_codes(operation: Operation) -> list[str]:
         codes.add("not_signed_in")
     if operation.method not in SAFE_METHODS:
         codes.add("bad_origin")
+    if operation.body is not None or operation.paged or operation.headers:
+        codes.add("invalid_request")
     if operation.body is not None:
-        codes |= {"invalid_request", "too_large"}
+        codes.add("too_large")
     return sorted(codes)

@@ -11,7 +11,9 @@ from aiohttp import web
 
 from control.fields import Body
 from control.http import read_body
+from control.model import Account
 
+AccountOf: TypeAlias = Callable[[web.Request], Awaitable[Account]]
 Handle: TypeAlias = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]
 
 
@@ -31,17 +33,22 @@ class Operation:
     signed_in: bool = True
     paged: bool = False
     media_type: str = "application/json"
-    headers: tuple[str, ...] = field(default=())
+    # Request headers with their schemas.
+    headers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def add(app: web.Application, operations: list[Operation]) -> None:
-    """Add a route for every operation; bodies are checked before the handler sees them."""
+def add(app: web.Application, operations: list[Operation], account_of: AccountOf) -> None:
+    """Add a route for every operation; who asks is known, and the body checked, before its handler."""
     for operation in operations:
-        app.router.add_route(operation.method, operation.path, _handler(operation))
+        app.router.add_route(operation.method, operation.path, _handler(operation, account_of))
 
 
-def _handler(operation: Operation) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _handler(
+    operation: Operation, account_of: AccountOf
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
+        if operation.signed_in:
+            await account_of(request)  # a stranger hears that first, whatever was sent
         fields: dict[str, Any] = {}
         if operation.body is not None:
             fields = operation.body.check(await read_body(request))

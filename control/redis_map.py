@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Coroutine
 from typing import Any
 from uuid import UUID
 
@@ -68,9 +69,11 @@ class RedisMap:
     async def count(self, bucket: str, window_s: int) -> int | None:
         """Add one to a bucket that empties after `window_s`; returns its level, None: unknown."""
         key = f"{{throttle:{bucket}}}"
-        # First, so that a bucket never stays for good because a process died between two commands.
-        await self._ask("SET", key, 0, "EX", window_s, "NX")
-        level = await self._ask("INCR", key)
+        # Together, or a bucket that expires between the two would come back and stay for good.
+        both = self._redis.pipeline(transaction=True)
+        both.set(key, 0, ex=window_s, nx=True).incr(key)
+        answers = await self._try(both.execute())
+        level = answers[1] if answers is not None else None
         return level if isinstance(level, int) else None
 
     async def level(self, bucket: str) -> int | None:
@@ -88,10 +91,15 @@ class RedisMap:
         return time.monotonic() < self._away_until
 
     async def _ask(self, *command: str | int) -> Any:
+        return await self._try(self._redis.execute_command(*command))
+
+    async def _try(self, asking: Coroutine[Any, Any, Any]) -> Any:
+        """Return what Redis answers, None where it is away or was a moment ago."""
         if self._is_away():
+            asking.close()
             return None
         try:
-            return await self._redis.execute_command(*command)
+            return await asking
         except (RedisError, OSError, TimeoutError) as error:
             self._away_until = time.monotonic() + PAUSE_S
             log.warning("Redis is away, going on without it for %.0f s: %s", PAUSE_S, error)

@@ -15,6 +15,11 @@ COUNT: Schema = {"type": "integer", "minimum": 0}
 STATE: Schema = {"type": "string", "enum": ["created", "live", "ended"]}
 CAPACITY: Schema = {"type": "integer", "minimum": 1, "maximum": 1_000_000}
 YES_NO: Schema = {"type": "boolean"}
+# Why a stay ended; a browser's closed page is `pagehide`.
+REASONS = (
+    *("left", "pagehide", "disconnected", "replaced", "class_ended", "node_lost"),
+    *("never_connected", "handshake_failed", "node_drained"),
+)
 
 
 def _object(**properties: Schema) -> Schema:
@@ -31,6 +36,7 @@ def _page(name: str) -> Schema:
 
 
 SCHEMAS: dict[str, Schema] = {
+    "Status": _object(status=TEXT),
     "Problem": _object(type=TEXT, title=TEXT, status={"type": "integer"}, code=TEXT, detail=TEXT),
     "User": _object(
         id=ID,
@@ -43,6 +49,26 @@ SCHEMAS: dict[str, Schema] = {
     "Token": _object(id=ID, name=TEXT, created_at=TIME, used_at=MAYBE_TIME),
     "TokenPage": _page("Token"),
     "NewToken": _object(id=ID, name=TEXT, created_at=TIME, used_at=MAYBE_TIME, token=TEXT),
+    "Session": _object(
+        id=ID, client=TEXT, created_at=TIME, used_at=TIME, expires_at=TIME, current=YES_NO
+    ),
+    "SessionPage": _page("Session"),
+    "Export": _object(
+        exported_at=TIME,
+        account={"allOf": [_ref("User"), _object(created_at=TIME)]},
+        sessions={"type": "array", "items": _ref("Session")},
+        tokens={"type": "array", "items": _ref("Token")},
+        classes={"type": "array", "items": _ref("Class")},
+        attended={
+            "type": "array",
+            "items": {
+                "allOf": [
+                    _ref("Attended"),
+                    _object(segments={"type": "array", "items": _ref("Segment")}),
+                ]
+            },
+        },
+    ),
     "Class": _object(
         id=ID,
         title=TEXT,
@@ -70,7 +96,14 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "EventStream": TEXT,
     "Csv": TEXT,
-    "Segment": _object(joined_at=TIME, left_at=MAYBE_TIME, reason={"type": ["string", "null"]}),
+    "Segment": _object(
+        joined_at=TIME,
+        left_at=MAYBE_TIME,
+        # None while it lasts.
+        reason={"enum": [*REASONS, None]},
+        # The end is our guess: nobody said goodbye, and the node that would know is gone.
+        estimated=YES_NO,
+    ),
     "Attendance": _object(
         user_id=ID,
         class_id=ID,

@@ -5,29 +5,34 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+from typing import Any
 from uuid import UUID
 
 from aiohttp import hdrs, web
 
 from control import openapi, operations
 from control.account_api import BEARER, AccountApi
-from control.accounts import SESSION_IDLE_S, Accounts
+from control.accounts import Accounts
 from control.answers import answer
 from control.attendance import AttendanceApi
 from control.beats import Beats, Refused
 from control.class_api import ClassApi
 from control.classes import Classes
 from control.database import AWAY, Database, try_again
-from control.http import origin_check, problems
+from control.export import ExportApi
+from control.http import Network, behind_proxies, origin_check, problems
 from control.janitor import Janitor
 from control.lobby import Lobbies
 from control.model import Account, Admission, NodeAddress
+from control.operations import Operation
 from control.passwords import Passwords
 from control.placement import Placement
 from control.problem import Problem
 from control.redis_map import RedisMap
 from control.seats import Seats
+from control.sessions import SESSION_IDLE_S, Sessions
 from control.throttle import Throttle
+from control.token_api import TokenApi
 from wire.beat import Beat, Register
 from wire.codec import MESSAGE_BYTES_MAX, WireError, pack, unpack
 
@@ -50,13 +55,17 @@ class Control:
         secure_cookies: bool,
         throttle: bool,
         host_absence_max_s: float,
+        trusted_proxies: tuple[Network, ...],
     ) -> None:
         self._database = database
         self._map = redis_map
         self._cluster_secret = cluster_secret
         self._public_url = public_url
+        self._trusted_proxies = trusted_proxies
         self._passwords = Passwords()
-        accounts = Accounts(database, self._passwords, Throttle(redis_map, on=throttle))
+        sessions = Sessions(database)
+        throttling = Throttle(redis_map, on=throttle)
+        accounts = Accounts(database, sessions, self._passwords, throttling)
         self._lobbies = Lobbies(database)
         self._classes = Classes(database, changed=self._lobbies.look)
         self._seats = Seats(database)
@@ -65,16 +74,21 @@ class Control:
         self._janitor = Janitor(
             database, idle_s=SESSION_IDLE_S, host_absence_max_s=host_absence_max_s
         )
-        self._account_api = AccountApi(accounts, secure_cookies=secure_cookies)
+        self._account_api = AccountApi(accounts, sessions, secure_cookies=secure_cookies)
         self._class_api = ClassApi(database, self._classes, self._account_api, public_url)
         attendance = AttendanceApi(database, self._classes, self._account_api)
+        tokens = TokenApi(accounts, sessions, self._account_api)
+        export = ExportApi(database, accounts, sessions, self._class_api, self._account_api)
         self._operations = [
             *self._account_api.operations(),
+            *tokens.operations(),
+            *export.operations(),
             *self._class_api.operations(),
             *self._lobbies.operations(),
             *attendance.operations(),
+            *self._health_operations(),
         ]
-        self._document = openapi.document(self._operations)
+        self._more_paths: dict[str, dict[str, Any]] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -88,10 +102,12 @@ class Control:
         secure_cookies: bool = False,
         throttle: bool = True,
         host_absence_max_s: float = HOST_ABSENCE_MAX_S,
+        trusted_proxies: tuple[Network, ...] = (),
     ) -> Control:
         """Connect and start what runs by itself; `close` ends it. The schema must be migrated.
 
-        A class whose teacher publishes nothing for `host_absence_max_s` ends by itself.
+        A class whose teacher publishes nothing for `host_absence_max_s` ends by itself. What comes
+        from `trusted_proxies` is taken for what its X-Forwarded-For says.
         """
         control = cls(
             await Database.open(database_url),
@@ -101,6 +117,7 @@ class Control:
             secure_cookies=secure_cookies,
             throttle=throttle,
             host_absence_max_s=host_absence_max_s,
+            trusted_proxies=trusted_proxies,
         )
         control._seats.start()
         control._tasks = [
@@ -123,13 +140,17 @@ class Control:
     def add_routes(self, app: web.Application) -> None:
         """Add /api, /healthz and /readyz, and the middlewares that the whole origin shares:
         problem+json for every error (404 and 405 too), the Origin check, body limits."""
+        if self._trusted_proxies:
+            app.middlewares.append(behind_proxies(self._trusted_proxies))
         app.middlewares.append(problems)
         app.middlewares.append(origin_check(self._public_url))
-        operations.add(app, self._operations)
+        operations.add(app, self._operations, self.account_of)
         app.on_shutdown.append(self._end_streams)
         app.router.add_get("/api/openapi.json", self._openapi)
-        app.router.add_get("/healthz", self._healthz)
-        app.router.add_get("/readyz", self._readyz)
+
+    def describe(self, paths: dict[str, dict[str, Any]]) -> None:
+        """Add OpenAPI path items of routes that others serve on the origin to /api/openapi.json."""
+        self._more_paths |= paths
 
     def add_internal_routes(self, app: web.Application) -> None:
         """Add /internal/nodes and /internal/beat (`wire.beat`) to the internal listener's app."""
@@ -197,13 +218,25 @@ class Control:
     async def _end_streams(self, app: web.Application) -> None:
         self._lobbies.close()
 
-    async def _openapi(self, request: web.Request) -> web.Response:
-        return answer(self._document)
+    def _health_operations(self) -> list[Operation]:
+        return [
+            Operation("GET", "/healthz", "health", "Tell that this process answers.",
+                      self._healthz, "Status", signed_in=False),
+            Operation("GET", "/readyz", "ready", "Tell whether classes can be served: a node is "
+                      "registered.", self._readyz, "Status", codes=("no_capacity",),
+                      signed_in=False),
+        ]  # fmt: skip
 
-    async def _healthz(self, request: web.Request) -> web.Response:
+    async def _openapi(self, request: web.Request) -> web.Response:
+        document = openapi.document(
+            self._operations, self._more_paths, cookie=self._account_api.cookie
+        )
+        return answer(document)
+
+    async def _healthz(self, request: web.Request, fields: dict[str, Any]) -> web.Response:
         return answer({"status": "ok"})
 
-    async def _readyz(self, request: web.Request) -> web.Response:
+    async def _readyz(self, request: web.Request, fields: dict[str, Any]) -> web.Response:
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
                 has_node = await self._database.value("node.ready")

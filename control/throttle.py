@@ -1,23 +1,32 @@
-"""Throttling of failed sign-ins and of floods, by buckets in Redis or, while it is away, in here.
+"""Throttling of sign-ins and of floods, by buckets in Redis or, while it is away, in here.
 
-Failures count per (account, address) and, far more generously, per address: a school behind one
-address signs in at nine o'clock, and one forgetful pupil must not lock out the others.
+A school behind one address signs in at nine o'clock, and neither one forgetful pupil nor one who
+guesses may lock out the others. So failures count per (account, address), and what an address may do
+altogether is generous. An address with very many failures is not shut either: its accounts get fewer
+tries each, which leaves guessing at many accounts nearly none, and whoever knows the password in.
 """
 
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import time
 from collections import OrderedDict
+from uuid import UUID
 
 from control.problem import Problem
 from control.redis_map import RedisMap
 
 WINDOW_S = 300
 FAILURES_MAX = 10  # per account and address within the window
-ADDRESS_FAILURES_MAX = 200
-SIGN_UPS_MAX = 2000  # per address within the window
+ADDRESS_FAILURES_MAX = 200  # after that an account's tries from there are these
+FAILURES_OF_MANY_MAX = 2
+SIGN_INS_MAX = 3000  # per address within the window: a large school in five minutes
+SIGN_UPS_MAX = 2000
+PASSWORD_CHANGES_MAX = 10  # per account within the window: each costs as much as a sign-in
 LOCAL_BUCKETS_MAX = 20_000
+# Who has one IPv6 address has all of its network (RFC 6177).
+IPV6_NETWORK_BITS = 64
 
 
 class Throttle:
@@ -28,36 +37,43 @@ class Throttle:
         self._on = on
         self._local: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
-    async def check_sign_in(self, subject: str, address: str) -> None:
-        """Problem rate_limited after too many failures."""
+    async def try_sign_in(self, subject: str, address: str) -> None:
+        """Count a try, before it is judged: many at once must not pass as one. Problem rate_limited."""
         if not self._on:
             return
-        for bucket, most in self._sign_in_buckets(subject, address):
-            if await self._level(bucket) >= most:
-                raise _limited()
+        network = _network(address)
+        tries = await self._count(_bucket("try", subject, network))
+        many = await self._level(_bucket("failed", network)) >= ADDRESS_FAILURES_MAX
+        if tries > (FAILURES_OF_MANY_MAX if many else FAILURES_MAX):
+            raise _limited()
+        if await self._level(_bucket("in", network)) >= SIGN_INS_MAX:
+            raise _limited()
 
-    async def failed_sign_in(self, subject: str, address: str) -> None:
+    async def failed_sign_in(self, address: str) -> None:
+        """Keep the try, and count the address's failures."""
         if self._on:
-            for bucket, _ in self._sign_in_buckets(subject, address):
-                await self._count(bucket)
+            await self._count(_bucket("failed", _network(address)))
 
     async def signed_in(self, subject: str, address: str) -> None:
-        """Forget the failures of this account from this address."""
+        """Forget the tries of this account from this address, and count the address's success."""
         if self._on:
-            bucket = self._sign_in_buckets(subject, address)[0][0]
-            self._local.pop(bucket, None)
-            await self._map.clear(bucket)
+            network = _network(address)
+            tries = _bucket("try", subject, network)
+            self._local.pop(tries, None)
+            await self._map.clear(tries)
+            await self._count(_bucket("in", network))
 
     async def check_sign_up(self, address: str) -> None:
         """Problem rate_limited after too many new accounts."""
-        if self._on and await self._count(_bucket("up", address)) > SIGN_UPS_MAX:
+        if self._on and await self._count(_bucket("up", _network(address))) > SIGN_UPS_MAX:
             raise _limited()
 
-    def _sign_in_buckets(self, subject: str, address: str) -> list[tuple[str, int]]:
-        return [
-            (_bucket("in", subject, address), FAILURES_MAX),
-            (_bucket("in", address), ADDRESS_FAILURES_MAX),
-        ]
+    async def check_password_change(self, account_id: UUID) -> None:
+        """Problem rate_limited after too many new passwords."""
+        if not self._on:
+            return
+        if await self._count(_bucket("password", str(account_id))) > PASSWORD_CHANGES_MAX:
+            raise _limited()
 
     async def _level(self, bucket: str) -> int:
         level = await self._map.level(bucket)
@@ -81,6 +97,19 @@ class Throttle:
             del self._local[bucket]
             return 0
         return level
+
+
+def _network(address: str) -> str:
+    """Return whose address it is, as far as an address tells."""
+    try:
+        known = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(known, ipaddress.IPv6Address):
+        if known.ipv4_mapped is not None:
+            return str(known.ipv4_mapped)
+        return str(ipaddress.ip_network((known.packed, IPV6_NETWORK_BITS), strict=False))
+    return str(known)
 
 
 def _bucket(*parts: str) -> str:

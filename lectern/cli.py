@@ -19,6 +19,7 @@ COMMANDS = {
     "web": "run one web process: pages, API, signaling",
     "sfu": "run one media node",
     "migrate": "bring the database's schema up to date",
+    "user": "list accounts, or reset, disable, delete or promote one",
 }
 BENCH_HELP = "measure Lectern on this machine; `lectern bench --help` names the benchmarks"
 
@@ -56,6 +57,10 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         settings_module.add_options(command, name)
+        if name == "user":
+            from lectern import user
+
+            user.add_arguments(command)
     commands.add_parser("bench", help=BENCH_HELP, add_help=False)
     return parser
 
@@ -65,6 +70,10 @@ def _run(options: argparse.Namespace) -> int:
     if lifeline.SUPERVISOR not in os.environ:  # its supervisor has said it
         for sentence in settings_module.unknown_variables(os.environ):
             print(f"lectern: {sentence}", file=sys.stderr)
+    if options.command == "user":
+        from lectern import user
+
+        return user.main(settings, options.action, options.email)
     return _entry(options.command)(settings)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 PREFIX = "LECTERN_"
 NODES_MAX = 256  # processes on one machine, one per core
+SECONDS_MAX = 7 * 24 * 3600
 
 
 class SettingError(Exception):
@@ -68,6 +69,16 @@ def _addresses(text: str) -> tuple[str, ...]:
     )
 
 
+def _networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
+
+
+def _seconds(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= SECONDS_MAX:
+        raise ValueError(f"a whole number of seconds from 1 to {SECONDS_MAX} is expected")
+    return int(text)
+
+
 def _url(text: str) -> str:
     if not text.startswith(("http://", "https://")):
         raise ValueError("it begins with http:// or https://")
@@ -93,7 +104,7 @@ class Settings:
     data: Path = _setting(
         Path(".lectern"),
         "directory of everything that is kept: the embedded database, secrets, sockets, logs",
-        *("up", "web", "sfu", "migrate", "demo"),
+        *("up", "web", "sfu", "migrate", "demo", "user"),
         parse=_path,
         metavar="DIR",
     )
@@ -125,6 +136,21 @@ class Settings:
         *("up", "web"),
         parse=_switch,
         metavar="on|off",
+    )
+    trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = _setting(
+        (),
+        "networks of reverse proxies (192.0.2.0/24 or one address), whose X-Forwarded-For and "
+        "X-Forwarded-Proto are believed; throttling needs it behind a proxy",
+        *("up", "web"),
+        parse=_networks,
+        metavar="NET[,NET]",
+    )
+    host_absence_max_s: int = _setting(
+        1800,
+        "a live class whose teacher sends nothing for so many seconds ends by itself",
+        *("up", "web"),
+        parse=_seconds,
+        metavar="SECONDS",
     )
     udp_port: int = _setting(
         7900,
@@ -176,7 +202,7 @@ class Settings:
         None,
         "PostgreSQL to use (postgresql://user:password@host/name); without it `lectern up` starts "
         "its own",
-        *("up", "web", "migrate"),
+        *("up", "web", "migrate", "user"),
         secret=True,
     )
     redis_url: str | None = _setting(
@@ -213,7 +239,7 @@ class Settings:
             if isinstance(value, bool):
                 value = "on" if value else "off"
             elif isinstance(value, tuple):
-                value = ",".join(value)
+                value = ",".join(map(str, value))
             variables[variable(field.name)] = str(value)
         return variables
 

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import fcntl
-import os
 import signal
-from pathlib import Path
-from typing import TextIO
 
 from lectern.child import EXIT_UNUSABLE, Child, Leftovers
+from lectern.data_lock import lock
 from lectern.embedded import Places, Postgres, Redis
 from lectern.greeting import greeting
 from lectern.listen import check_free
@@ -23,7 +20,7 @@ from lectern.migrate import migrate
 from lectern.ready import wait_ready
 from lectern.say import say
 from lectern.secret import cluster_secret
-from lectern.settings import SettingError, Settings
+from lectern.settings import Settings
 from lectern.tls import tls_context
 
 READY_TIMEOUT_S = 60.0
@@ -53,7 +50,7 @@ class Supervisor:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._on_signal)
         places = Places.prepare(self._settings.data)
-        with _lock(places.data):
+        with lock(places.data):
             leftovers = Leftovers(places.run / "children.json")
             await leftovers.stop_earlier()
             self._check_ports()
@@ -135,26 +132,6 @@ class Supervisor:
             await asyncio.to_thread(self._postgres.stop)
         if self._redis is not None:
             await asyncio.to_thread(self._redis.stop)
-
-
-def _lock(data: Path) -> TextIO:
-    """Take the data directory for this process; the kernel gives it back whatever happens."""
-    # Opened without truncating: it holds the id of the process that has it.
-    file = (data / "lock").open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        holder = file.read().strip() or "unknown"
-        file.close()
-        raise SettingError(
-            f"Lectern already runs on {data} (process {holder}); "
-            "stop it, or choose another directory with --data."
-        ) from None
-    file.truncate(0)
-    file.write(f"{os.getpid()}\n")
-    file.flush()
-    return file
 
 
 def _web_environment(settings: Settings, places: Places) -> dict[str, str]:

@@ -50,6 +50,8 @@ async def run(settings: Settings) -> None:
         public_url=settings.public_url,
         secure_cookies=settings.https,
         throttle=settings.throttle,
+        host_absence_max_s=settings.host_absence_max_s,
+        trusted_proxies=settings.trusted_proxies,
     )
     try:
         async with Signaling(control) as signaling:

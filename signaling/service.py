@@ -8,6 +8,7 @@ from types import TracebackType
 from aiohttp import web
 
 from control import Control, Problem
+from signaling import description
 from signaling.node_client import NodeClient
 from signaling.resource import SessionResource
 from signaling.sdp import BadOffer
@@ -21,6 +22,7 @@ class Signaling:
     """WHIP, WHEP and their session resources; has no state but connections to nodes."""
 
     def __init__(self, control: Control) -> None:
+        self._control = control
         self._nodes = NodeClient()
         self._whip = Whip(control, self._nodes)
         self._whep = Whep(control, self._nodes)
@@ -47,6 +49,7 @@ class Signaling:
 
     def add_routes(self, app: web.Application) -> None:
         """Add /live; problems are rendered by the middlewares of `Control.add_routes`."""
+        self._control.describe(description.paths())
         resource = "/live/sessions/{node_id}/{session_id}"
         app.add_routes(
             [

@@ -20,6 +20,9 @@ import control
 from lectern.embedded import Places, Postgres, Redis
 
 TEMPLATE = "migrated"
+# Which PostgreSQL the whole run is on; without it the one that comes with Lectern.
+POSTGRES_VERSION = os.environ.get("TEST_POSTGRES_VERSION")
+DEBIAN_POSTGRES = "/usr/lib/postgresql/{}/bin/postgres"
 
 _numbers = itertools.count(1)
 
@@ -55,6 +58,8 @@ def _missing_tools(item: pytest.Item) -> list[str]:
         wanted += ["ip", "tc"]
         if os.geteuid() != 0:
             return ["root"]
+    for mark in item.iter_markers("postgres"):
+        wanted += [DEBIAN_POSTGRES.format(version) for version in mark.args]
     return [program for program in wanted if shutil.which(program) is None]
 
 
@@ -68,7 +73,8 @@ def embedded_places() -> Iterator[Places]:
 
 @pytest.fixture(scope="session")
 def postgres_server(embedded_places: Places) -> Iterator[Postgres]:
-    server = Postgres.start(embedded_places, durable=False)
+    version = int(POSTGRES_VERSION) if POSTGRES_VERSION else None
+    server = Postgres.start(embedded_places, durable=False, version=version)
     yield server
     server.stop()
 

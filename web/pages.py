@@ -26,6 +26,7 @@ PAGES: Final = {
     "/dashboard": "dashboard.html",
     "/teach/{class_id}": "teach.html",
     "/c/{token}": "watch.html",
+    "/api/docs": "docs.html",
 }
 
 # No inline script, no inline style, nobody else's frame. `mediastream:` is what a <video> with a

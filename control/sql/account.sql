@@ -16,9 +16,35 @@ WHERE issuer = $1 AND subject = $2 AND disabled_at IS NULL AND deleted_at IS NUL
 UPDATE identity SET password_hash = $3
 WHERE issuer = 'password' AND subject = $1 AND password_hash = $2
 
--- add_session: Sign in: keep the hash of the new token.
-INSERT INTO session_token (token_sha256, account_id, expires_at)
-VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3))
+-- add_session: Sign a new account in: keep the hash of its token.
+INSERT INTO session_token (token_sha256, token_id, account_id, client, expires_at)
+VALUES ($1, $2, $3, $4, clock_timestamp() + make_interval(secs => $5))
+
+-- sign_in: Keep the hash of a session's token, unless the password changed since it was verified.
+--
+-- The lock makes this and a change of password one after the other, so that a session by the old
+-- password is never made after the change has signed out everywhere.
+INSERT INTO session_token (token_sha256, token_id, account_id, client, expires_at)
+SELECT $1, $2, account_id, $3, clock_timestamp() + make_interval(secs => $4)
+FROM identity WHERE issuer = 'password' AND subject = $5 AND password_hash = $6
+FOR SHARE
+RETURNING account_id
+
+-- trim_sessions: Sign out where an account was not used for longest, beyond a number of sessions.
+DELETE FROM session_token WHERE token_sha256 IN (
+    SELECT token_sha256 FROM session_token WHERE account_id = $1
+    ORDER BY used_at DESC, token_id DESC OFFSET $2)
+
+-- sessions: List where an account is signed in, by pages.
+SELECT token_id, client, created_at, used_at, expires_at, token_sha256 = $4 AS is_current
+FROM session_token
+WHERE account_id = $1 AND token_id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+  AND expires_at > clock_timestamp()
+  AND used_at > clock_timestamp() - make_interval(secs => $5)
+ORDER BY token_id DESC LIMIT $3
+
+-- revoke_session: Sign an account out in one place.
+DELETE FROM session_token WHERE account_id = $1 AND token_id = $2 RETURNING token_id
 
 -- remove_session: Sign out.
 DELETE FROM session_token WHERE token_sha256 = $1
@@ -64,7 +90,7 @@ DELETE FROM api_token WHERE account_id = $1 AND token_id = $2 RETURNING token_id
 DELETE FROM api_token WHERE account_id = $1
 
 -- me: Show a person to themselves, with the class they sit in.
-SELECT account.account_id, name, role, identity.email,
+SELECT account.account_id, name, role, account.created_at, identity.email,
        seat.class_id, seat.is_host, class.title, class.state
 FROM account
 LEFT JOIN identity USING (account_id)
@@ -81,6 +107,24 @@ WHERE account_id = $1 AND deleted_at IS NULL FOR UPDATE
 -- seated: Tell whether the account holds a seat, grace included.
 SELECT class_id FROM seat WHERE user_id = $1
 
+-- by_email: Find an account by its address, for operators.
+SELECT account_id FROM identity WHERE issuer = $1 AND subject = $2
+
+-- users: List accounts for operators, oldest first, by pages; deleted ones are left out.
+SELECT account.account_id, identity.email, name, role, is_operator, account.created_at,
+       disabled_at IS NOT NULL AS is_disabled
+FROM account LEFT JOIN identity ON identity.account_id = account.account_id AND issuer = 'password'
+WHERE account.account_id > coalesce($1::uuid, '00000000-0000-0000-0000-000000000000')
+  AND deleted_at IS NULL
+ORDER BY account.account_id LIMIT $2
+
+-- set_disabled: Lock an account out, or let it in again.
+UPDATE account SET disabled_at = CASE WHEN $2 THEN coalesce(disabled_at, clock_timestamp()) END
+WHERE account_id = $1
+
+-- make_operator: Make a person an operator of this deployment.
+UPDATE account SET is_operator = true WHERE account_id = $1 AND deleted_at IS NULL
+
 -- change: Change name and role; NULL leaves one as it is.
 UPDATE account SET name = coalesce($2, name), role = coalesce($3, role) WHERE account_id = $1
 
@@ -94,9 +138,6 @@ WHERE account_id = $1
 
 -- remove_identities: Let nobody sign in as this account again; the address is free.
 DELETE FROM identity WHERE account_id = $1
-
--- has_live_class: Tell whether the account teaches a class that is live.
-SELECT class_id FROM class WHERE teacher_id = $1 AND state = 'live' LIMIT 1
 
 -- prune_sessions: Delete session tokens that can never be used again, a bounded number at a time.
 DELETE FROM session_token WHERE token_sha256 IN (

@@ -91,3 +91,8 @@ SELECT class_id FROM seat
 WHERE is_host AND session_id IS NULL
   AND silent_since < clock_timestamp() - make_interval(secs => $1)
 LIMIT 100
+
+-- is_deserted: Ask it again of one class that is locked.
+SELECT class_id FROM seat
+WHERE class_id = $1 AND is_host AND session_id IS NULL
+  AND silent_since < clock_timestamp() - make_interval(secs => $2)

@@ -46,19 +46,20 @@ class Postgres:
         self._sockets = sockets
 
     @classmethod
-    def start(cls, places: Places, *, durable: bool = True) -> Postgres:
+    def start(cls, places: Places, *, durable: bool = True, version: int | None = None) -> Postgres:
         """Start the database of the data directory, making it first where there is none.
 
-        A server that an earlier run left is stopped. `durable=False` turns fsync off and binds the
+        A new one is made by PostgreSQL `version`, None: the newest wheel's, else any that is here. A
+        server that an earlier run left is stopped. `durable=False` turns fsync off and binds the
         server's life to the calling thread: for tests. Raises EmbeddedError.
         """
         data = places.servers / "postgres"
         try:
             process.stop_leftovers(data, signal.SIGINT)
             version_file = data / "PG_VERSION"
-            wanted = int(version_file.read_text()) if version_file.exists() else None
-            binaries = find_postgres(places, wanted)
-            if wanted is None:
+            made_by = int(version_file.read_text()) if version_file.exists() else None
+            binaries = find_postgres(places, made_by or version)
+            if made_by is None:
                 _initialise(binaries, data, places, durable=durable)
             # Nothing serves this directory, as was just seen: a lock file can only be stale, and its
             # process id may be somebody else's by now, on which PostgreSQL would refuse to start.
@@ -78,7 +79,12 @@ class Postgres:
 
     def url(self, database: str = DATABASE) -> str:
         """Return the URL of one database, as asyncpg and psycopg take it."""
-        return f"postgresql://{SUPERUSER}@/{database}?host={quote(str(self._sockets), safe='/')}"
+        return _url(self._sockets, database)
+
+    @staticmethod
+    def running_url(places: Places) -> str:
+        """Return the URL of the data directory's database where another process runs it."""
+        return _url(places.run / "postgres", DATABASE)
 
     def exit_code(self) -> int | None:
         return self._server.exit_code()
@@ -96,6 +102,10 @@ class Postgres:
             known = connection.execute("SELECT FROM pg_database WHERE datname = %s", [name])
             if known.rowcount == 0:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+
+
+def _url(sockets: Path, database: str) -> str:
+    return f"postgresql://{SUPERUSER}@/{database}?host={quote(str(sockets), safe='/')}"
 
 
 def _initialise(binaries: PostgresBinaries, data: Path, places: Places, *, durable: bool) -> None:

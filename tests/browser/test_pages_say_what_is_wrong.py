@@ -122,7 +122,7 @@ def test_wrong_password_and_taken_email(student_browser: Browser, url: str) -> N
     page.goto(url)
     sign_up(page, "teacher", "Ada")
     page.wait_for_url("**/dashboard")
-    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("button", name="Sign out", exact=True).click()
     page.wait_for_url(re.compile(r"/$"))
     page.get_by_role("button", name="Sign in").first.click()
     page.get_by_label("Email").fill("nobody@example.org")

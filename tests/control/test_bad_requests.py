@@ -27,6 +27,8 @@ BODIES = [
     b'{"title": "\\u3164", "capacity": 1}', b'{"title": "\\u202egnp.exe", "capacity": 1}',
     b'{"title": "\\ud800", "capacity": 1}', b'{"title": "T", "capacity": 1, "state": "live"}',
     b'{"title": "T", "capacity": 1, "teacher_id": "x"}',
+    b'{"title": "T", "capacity": 1, "capacity": 2}', b'{"title": "\\ufdd0", "capacity": 1}',
+    b'{"title": "\\udb40\\udc01", "capacity": 1}', b'{"title": "\\uffff", "capacity": 1}',
     json.dumps({"title": "x" * 201, "capacity": 1}).encode(),
     json.dumps({"title": "x" * 60_000, "capacity": 1}).encode(),
 ]  # fmt: skip
@@ -71,7 +73,8 @@ async def test_a_body_over_the_limit_is_too_large(teacher: Client) -> None:
 async def test_sign_up_refuses_what_is_no_person(client: Client, school: School) -> None:
     wrong: list[dict[str, Any]] = [
         {"email": "x"}, {"email": "a@"}, {"email": "@b"}, {"email": "a@b@c"}, {"email": "a b@c"},
-        {"email": "a@b\u200b"}, {"email": "x" * 250 + "@b.de"}, {"email": 5},
+        {"email": "a@b\u200b"}, {"email": "\ufdfa" * 200 + "@b.de"},
+        {"email": "x" * 250 + "@b.de"}, {"email": 5},
         {"password": "short"}, {"password": "x" * 257}, {"password": None},
         {"role": "admin"}, {"role": ["teacher"]}, {"name": "\u200b"}, {"name": "x" * 101},
         {"is_operator": True},
@@ -163,3 +166,116 @@ async def test_ready_means_that_a_node_is_registered(client: Client, school: Sch
     await school.node()
     async with client.get("/readyz") as response:
         assert response.status == 200
+
+
+TABLES = (
+    "account", "identity", "session_token", "api_token", "class", "class_attendee", "seat",
+    "attendance",
+)  # fmt: skip
+
+
+async def snapshot(school: School) -> dict[str, str]:
+    """Return what every table holds; the time of a session's last use apart."""
+    return {
+        name: str(await school.sql.fetch(f"SELECT t FROM {name} AS t ORDER BY t::text"))
+        for name in TABLES
+    }
+
+
+async def test_other_peoples_ids_open_nothing_and_change_nothing(
+    teacher: Client, school: School
+) -> None:
+    """Everything that Ada has, tried by Eve: each is refused, and the database is as it was."""
+    _, made = await send(teacher, "POST", "/api/classes", {"title": "Maths", "capacity": 9})
+    _, token = await send(teacher, "POST", "/api/tokens", {"name": "OBS"})
+    _, sessions = await send(teacher, "GET", "/api/sessions")
+    one = f"/api/classes/{made['id']}"
+    await send(teacher, "POST", one + "/start")
+    link = made["link"].rsplit("/", 1)[1]
+    pupil = await school.joined(await school.person(), link, await school.node())
+    teacher.session.cookie_jar.clear()
+    await send(teacher, "POST", "/api/accounts", ADA | {"email": "eve@example.org"})
+    before = await snapshot(school)
+    for method, path, body, code in (
+        ("GET", one, None, "not_owner"),
+        ("PATCH", one, {"title": "Mine"}, "not_owner"),
+        ("PATCH", one, {"capacity": 1}, "not_owner"),
+        ("POST", one + "/start", None, "not_owner"),
+        ("POST", one + "/end", None, "not_owner"),
+        ("POST", one + "/reopen", None, "not_owner"),
+        ("POST", one + "/link", None, "not_owner"),
+        ("GET", one + "/attendance", None, "not_owner"),
+        ("GET", one + "/attendance.csv", None, "not_owner"),
+        ("DELETE", f"/api/tokens/{token['id']}", None, "not_found"),
+        ("DELETE", f"/api/sessions/{sessions['items'][0]['id']}", None, "not_found"),
+        # An id of another kind is nobody's either.
+        ("GET", f"/api/classes/{pupil.session_id}", None, "not_found"),
+        ("POST", f"/api/classes/{token['id']}/end", None, "not_found"),
+        ("DELETE", f"/api/tokens/{made['id']}", None, "not_found"),
+        ("GET", f"/api/links/{made['id']}", None, "link_invalid"),
+    ):
+        status, problem = await send(teacher, method, path, body)
+        assert (status in (403, 404), problem["code"]) == (True, code), path
+    for path in ("/api/classes", "/api/tokens", "/api/attended"):
+        assert (await send(teacher, "GET", path))[1] == {"items": [], "next": None}
+    assert await snapshot(school) == before
+
+
+async def test_wrong_changes_are_refused_whole(teacher: Client, school: School) -> None:
+    _, made = await send(teacher, "POST", "/api/classes", {"title": "Maths", "capacity": 9})
+    one = f"/api/classes/{made['id']}"
+    before = await snapshot(school)
+    for path, body in (
+        (one, {"title": "New", "capacity": -1}),
+        (one, {"title": "\u200b", "capacity": 5}),
+        (one, {"title": "New", "state": "live"}),
+        (one, {"title": ["New"]}),
+        (one, {"capacity": "5"}),
+        (one, {"capacity": None}),
+        (one, []),
+        ("/api/me", {"name": "Eve", "role": "admin"}),
+        ("/api/me", {"name": "Eve", "email": "eve@example.org"}),
+        ("/api/me", {"name": "Eve", "is_operator": True}),
+        ("/api/me", {"name": "Eve", "password": "short"}),
+        ("/api/me", {"role": "student", "name": ""}),
+        ("/api/me", {"name": {"first": "Eve"}}),
+    ):
+        status, problem = await send(teacher, "PATCH", path, body)
+        assert status in (400, 422) and problem["code"] == "invalid_request", body
+        assert problem["detail"].endswith("."), problem
+    for key in ("", "k" * 129, "a\tb"):
+        status, problem = await send(
+            teacher,
+            "POST",
+            "/api/classes",
+            {"title": "T", "capacity": 1},
+            **{"Idempotency-Key": key},
+        )
+        assert (status, problem["code"]) == (422, "invalid_request"), key
+    assert await snapshot(school) == before
+
+
+async def test_a_stranger_hears_not_signed_in_whatever_was_sent(
+    client: Client, school: School
+) -> None:
+    before = await snapshot(school)
+    bearer = {"Authorization": "Bearer " + "A" * 43}
+    async with client.get("/api/openapi.json") as response:
+        document = await response.json()
+    tried = 0
+    for path, item in document["paths"].items():
+        for method, described in item.items():
+            if not path.startswith("/api/") or "security" not in described:
+                continue
+            address = path.replace("{id}", "01900000-0000-7000-8000-000000000000")
+            status, problem = await send(client, method.upper(), address, ["nonsense"], **bearer)
+            assert (status, problem["code"]) == (401, "not_signed_in"), (method, path)
+            tried += 1
+    assert tried > 20
+    assert await snapshot(school) == before
+
+
+async def test_letters_that_this_python_does_not_know_are_letters(teacher: Client) -> None:
+    title = "\U0001fae8 \U0001fac6 Maths"  # Unicode 15 and 16
+    status, made = await send(teacher, "POST", "/api/classes", {"title": title, "capacity": 1})
+    assert (status, made["title"]) == (201, title)

@@ -9,7 +9,9 @@ import asyncpg
 import pytest
 
 from control.beats import Refused
+from control.database import SETTINGS
 from control.janitor import Janitor
+from control.queries import QUERIES
 from tests.control.people import FakeNode, School, code_of
 
 
@@ -101,7 +103,9 @@ async def test_a_new_boot_at_the_same_place_ends_the_old_ones_lease(school: Scho
     assert (await school.plane.place(class_id, exclude=dead)).node_id == new.node_id
 
 
-async def test_a_class_without_its_teacher_ends_by_itself(school: School) -> None:
+async def test_a_class_without_its_teacher_ends_by_itself(
+    school: School, caplog: pytest.LogCaptureFixture
+) -> None:
     node = await school.node()
     teacher, class_id, link = await school.live_class()
     _, other, _ = await school.live_class()
@@ -111,6 +115,7 @@ async def test_a_class_without_its_teacher_ends_by_itself(school: School) -> Non
     await school.sql.execute(later)
     assert await school.plane._janitor.end_deserted() == 1
     assert await school.sql.fetchval("SELECT state FROM class WHERE class_id=$1", other) == "ended"
+    assert f"class {other}: live -> ended, no teacher for 1800 s" in caplog.text
     await school.plane.leave(teacher, host.session_id, "left")
     assert await school.plane._janitor.end_deserted() == 0
     await school.sql.execute(later)
@@ -119,6 +124,14 @@ async def test_a_class_without_its_teacher_ends_by_itself(school: School) -> Non
     assert await school.plane._janitor.end_deserted() == 1
     assert (await school.segments(person))[0]["reason"] == "class_ended"
     await school.assert_invariants()
+
+
+async def test_deserted_classes_are_found_without_reading_every_seat(school: School) -> None:
+    for name, value in SETTINGS.items():
+        await school.sql.execute("SELECT set_config($1, $2, false)", name, value)
+    await school.sql.execute(f"PREPARE deserted (float8) AS {QUERIES['class.deserted']}")
+    plan = "\n".join(r[0] for r in await school.sql.fetch("EXPLAIN EXECUTE deserted (1800)"))
+    assert "seat_silent_host" in plan, plan
 
 
 async def test_there_is_one_janitor_at_a_time(school: School, database_url: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,8 @@ def test_an_option_wins_over_its_variable() -> None:
         ({"tls_cert": "/none", "tls_key": "/none"}, "/none .* is not a file"),
         ({"advertise": "here"}, "does not appear to be an IPv4 or IPv6 address"),
         ({"udp_port": "65535", "nodes": "2"}, "past port 65535"),
+        ({"trusted_proxies": "10.0.0.0/33"}, "does not appear to be an IPv4 or IPv6 network"),
+        ({"host_absence_max_s": "0"}, "a whole number of seconds from 1"),
     ],
 )
 def test_a_wrong_setting_is_a_sentence(variables: dict[str, str], text: str) -> None:
@@ -52,6 +55,8 @@ def test_a_child_reads_back_what_its_parent_meant() -> None:
         advertise=("192.0.2.1", "2001:db8::1"),
         database_url="postgresql://a:b%20c@h/d?x=y",
         throttle=True,
+        trusted_proxies=(ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")),
+        host_absence_max_s=60,
         nodes=3,
     )
     assert load("up", argparse.Namespace(), meant.environment()) == meant

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
@@ -19,6 +20,8 @@ from signaling import Signaling
 from tests.sfu.clients import Client
 from tests.sfu.conftest import config_of, running
 from tests.sfu.control_server import CLUSTER_SECRET, ControlServer
+
+IDLE_S = 600
 
 
 @dataclass
@@ -173,6 +176,46 @@ async def test_the_last_seat_is_given_back_by_a_session_that_never_connects(
     await deployment.present(class_, 1)
     for client in (impostor, honest):
         await client.close()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(IDLE_S + 120)
+async def test_an_idle_student_without_media_is_not_disconnected(deployment: Deployment) -> None:
+    """Ten minutes in a class whose teacher sends nothing, and in one where nobody ever sent."""
+    idle: list[tuple[Client, dict[str, str], dict[str, Any]]] = []
+    for sends in (True, False):
+        teacher = await deployment.person("teacher")
+        class_ = await deployment.live_class(teacher)
+        if sends:
+            publisher = Client.teacher(deployment.http, f"/live/classes/{class_['id']}/whip")
+            publisher.headers = teacher
+            await publisher.connect()
+            await publisher.state("connected")
+            publisher.mute()
+        path = f"/live/links/{class_['link'].rsplit('/', 1)[-1]}/whep"
+        student = Client.student(deployment.http, path)
+        student.headers = await deployment.person("student")
+        await student.connect()
+        await student.message("hello")
+        await deployment.present(class_, 1)
+        idle.append((student, teacher, class_))
+    heard = [dict(student.packets) for student, _, _ in idle]
+    until = asyncio.get_running_loop().time() + IDLE_S
+    while asyncio.get_running_loop().time() < until:
+        await asyncio.sleep(2)
+        for student, _, _ in idle:
+            assert student.pc.connectionState == "connected"
+            ends = [m for m in student.messages if m["type"] in ("ended", "replaced", "moved")]
+            assert not ends
+    for (student, teacher, class_), before in zip(idle, heard, strict=True):
+        # Nothing but a few packets that were under way when the teacher fell silent.
+        assert student.packets["video"] - before["video"] < 50
+        page = await deployment.ask("GET", f"/api/classes/{class_['id']}/attendance", teacher)
+        (row,) = page["items"]
+        assert [segment["reason"] for segment in row["segments"]] == [None]
+        assert row["duration_s"] >= IDLE_S and row["left_at"] is None
+        await student.close()
+    await publisher.close()
 
 
 def _with_other_fingerprints(sdp: str) -> str:

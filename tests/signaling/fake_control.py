@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID, uuid4
 
 from aiohttp import web
@@ -58,6 +59,9 @@ class FakeControl(Control):
     held: dict[UUID, tuple[Admission, NodeAddress | None]] = field(default_factory=dict)
     others: dict[str, Account] = field(default_factory=dict)
     fence: int = 0
+
+    def describe(self, paths: dict[str, dict[str, Any]]) -> None:
+        pass  # this one serves no description
 
     async def account_of(self, request: web.Request) -> Account:
         name = request.headers.get("X-Account")

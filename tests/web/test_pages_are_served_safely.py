@@ -22,7 +22,9 @@ async def client() -> AsyncIterator[Client]:
         yield client
 
 
-@pytest.mark.parametrize("path", ["/", "/dashboard", "/teach/some-class", "/c/some-token"])
+@pytest.mark.parametrize(
+    "path", ["/", "/dashboard", "/teach/some-class", "/c/some-token", "/api/docs"]
+)
 async def test_pages_carry_the_headers_that_bind_them(client: Client, path: str) -> None:
     async with client.get(path) as response:
         assert response.status == 200

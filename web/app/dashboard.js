@@ -3,6 +3,7 @@
 import { attended, createClass, me, ownClasses } from "../core/api.js";
 import { LecternError, codeOf } from "../core/errors.js";
 import { duration, sentence, t } from "../core/strings.js";
+import { accountPanel } from "./account.js";
 import { el } from "./dom.js";
 import { account, chip, frame, notice } from "./frame.js";
 import { copyButton } from "./link_box.js";
@@ -13,6 +14,7 @@ import { field } from "./sign_in.js";
 /** @typedef {import("../core/api.js").User} User */
 
 const CAPACITY_DEFAULT = 100;
+const CAPACITY_MAX = 1_000_000;
 const TITLE_CHARACTERS_MAX = 200;
 
 async function open() {
@@ -31,7 +33,7 @@ async function open() {
   frame({
     title: t("dash.title"),
     bar: [account(user)],
-    main: [user.role === "teacher" ? teaching() : null, attending()],
+    main: [user.role === "teacher" ? teaching() : null, attending(), accountPanel(user)],
   });
 }
 
@@ -92,7 +94,7 @@ function creation(onCreated) {
     field("capacity", t("dash.capacity"), {
       type: "number",
       min: "1",
-      max: "100000",
+      max: String(CAPACITY_MAX),
       value: String(CAPACITY_DEFAULT),
     }),
     submit,

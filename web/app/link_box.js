@@ -5,29 +5,34 @@ import { button, el } from "./dom.js";
 
 const COPIED_MS = 2000;
 
-/** @param {string} link */
-export function linkBox(link) {
+/**
+ * A text to take along, with its copy button.
+ * @param {string} link
+ * @param {{label: string, copy: string}} [words] what it is, and what the button says
+ */
+export function linkBox(link, { label, copy } = { label: t("link.label"), copy: t("link.copy") }) {
   const text = el("input", {
     class: "field__input link__text",
     readOnly: true,
     value: link,
-    "aria-label": t("link.label"),
+    "aria-label": label,
     onfocus: () => text.select(),
   });
-  return el("div", { class: "link" }, text, copyButton(link, () => text.select()));
+  return el("div", { class: "link" }, text, copyButton(link, copy, () => text.select()));
 }
 
 /**
  * @param {string} link
+ * @param {string} [label]
  * @param {() => void} [onRefused] what to do where the clipboard is closed to pages (plain http)
  */
-export function copyButton(link, onRefused = () => {}) {
+export function copyButton(link, label = t("link.copy"), onRefused = () => {}) {
   const copy = button(
-    t("link.copy"),
+    label,
     async () => {
       try {
         await navigator.clipboard.writeText(link);
-        said(copy, t("link.copied"));
+        say(copy, t("link.copied"), label);
       } catch {
         onRefused();
       }
@@ -40,9 +45,10 @@ export function copyButton(link, onRefused = () => {}) {
 /**
  * @param {HTMLButtonElement} copy
  * @param {string} word
+ * @param {string} label what it says again afterwards
  */
-function said(copy, word) {
-  const label = /** @type {HTMLElement} */ (copy.lastElementChild);
-  label.textContent = word;
-  setTimeout(() => (label.textContent = t("link.copy")), COPIED_MS);
+function say(copy, word, label) {
+  const text = /** @type {HTMLElement} */ (copy.lastElementChild);
+  text.textContent = word;
+  setTimeout(() => (text.textContent = label), COPIED_MS);
 }

@@ -7,7 +7,7 @@ import { el } from "./dom.js";
 
 /** @typedef {import("../core/api.js").User} User */
 
-const PASSWORD_CHARACTERS_MIN = 8;
+export const PASSWORD_CHARACTERS_MIN = 8;
 
 /**
  * @param {{role: "teacher" | "student", lead?: string, onSigned: (user: User) => void}} options
@@ -111,7 +111,7 @@ function input(labelled) {
 }
 
 /** @param {"teacher" | "student"} chosen */
-function roles(chosen) {
+export function roles(chosen) {
   const choice = (/** @type {"teacher" | "student"} */ role) =>
     el(
       "label",

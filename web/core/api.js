@@ -7,6 +7,9 @@ import { LecternError } from "./errors.js";
 /**
  * @typedef {{id: string, email: string, name: string, role: "teacher" | "student",
  *   active_class?: unknown}} User
+ * @typedef {{id: string, client: string, created_at: string, used_at: string, expires_at: string,
+ *   current: boolean}} Session
+ * @typedef {{id: string, name: string, created_at: string, used_at: string | null}} Token
  * @typedef {"created" | "live" | "ended"} ClassState
  * @typedef {{id: string, title: string, capacity: number, state: ClassState, link: string,
  *   created_at: string, started_at: string | null, ended_at: string | null,
@@ -107,6 +110,40 @@ export async function me() {
     throw error;
   }
 }
+
+/** @param {{name?: string, role?: string, password?: string}} change
+ *  @returns {Promise<User>} */
+export const changeMe = (change) => call("PATCH", "/api/me", change);
+
+/** @returns {Promise<null>} */
+export const deleteMe = () => call("DELETE", "/api/me");
+
+/** Where everything that is kept of oneself is downloaded. */
+export const EXPORT_URL = "/api/me/export";
+
+/** @returns {Promise<{items: Session[], next: string | null}>} */
+export const sessions = () => call("GET", "/api/sessions?limit=200");
+
+/** @param {string} id
+ *  @returns {Promise<null>} */
+export const endSession = (id) => call("DELETE", `/api/sessions/${segment(id)}`);
+
+/** @returns {Promise<null>} */
+export const endOtherSessions = () => call("DELETE", "/api/sessions");
+
+/** @returns {Promise<{items: Token[], next: string | null}>} */
+export const tokens = () => call("GET", "/api/tokens?limit=200");
+
+/** @param {string} name
+ *  @returns {Promise<Token & {token: string}>} */
+export const createToken = (name) => call("POST", "/api/tokens", { name });
+
+/** @param {string} id
+ *  @returns {Promise<null>} */
+export const deleteToken = (id) => call("DELETE", `/api/tokens/${segment(id)}`);
+
+/** @returns {Promise<any>} the OpenAPI document */
+export const description = () => call("GET", "/api/openapi.json");
 
 /** @param {{title: string, capacity: number}} wanted
  *  @returns {Promise<Class>} */
