@@ -32,6 +32,18 @@ BOUNDS_VIEWERS_MIN = 100
 US_PER_PACKET_MAX = 6.0
 RATIO_TO_FLOOR_MAX = 3.0
 VIEWERS_DEFAULT = 500
+TABLE_COLUMNS = (
+    "viewers",
+    "us_per_packet",
+    "floor_us",
+    "ratio_to_floor",
+    "packets_lost",
+    "packets_failed",
+    "delay_ms_p50",
+    "delay_ms_p99",
+    "node_cpu_share",
+    "idle_cpu_share",
+)
 VIEWERS_MAX = 20_000
 # Besides a socket for each viewer.
 DESCRIPTORS_SPARE = 100
@@ -44,7 +56,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=_numbers,
         default=[VIEWERS_DEFAULT],
         metavar="N[,N...]",
-        help=f"how many watch; several are measured one after the other (default {VIEWERS_DEFAULT})",
+        help=f"how many watch (default {VIEWERS_DEFAULT}); of several, measured one after the other, the"
+        " last one's figures stand on top",
     )
     options: list[tuple[str, type, float, str]] = [
         ("fps", int, 15, "frames a second"),
@@ -56,6 +69,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         ("warm-up", float, 1.0, "seconds of media before each window"),
         ("window", float, 4.0, "seconds of each window, of the floor as well"),
         ("rounds", int, 3, "windows; the figures are medians of them"),
+        ("rest", float, 3.0, "seconds of a class in which nobody sends, for idle_cpu_share"),
     ]
     for name, kind, default, text in options:
         parser.add_argument(
@@ -132,10 +146,16 @@ def figures(measured: Measured) -> Row:
         "delay_ms_p99": median([r.played["delay_us_p99"] / 1000 for r in rounds]),
         "loop_lag_ms_max": max(r.after["stats"]["loop_lag_us_max"] for r in rounds) / 1000,
         "node_cpu_share": median([r.process_us / 1e6 / r.seconds for r in rounds]),
+        "node_datagrams_in_per_s": median([r.gained("datagrams_in") / r.seconds for r in rounds]),
+        "node_wakeups_per_s": median([r.gained("wakeups") / r.seconds for r in rounds]),
         "node_rss_mb": rounds[-1].after["rss_kb"] / 1024,
+        "generator_cpu_share": median(
+            [r.played["generator_cpu_us"] / r.played["took_us"] for r in rounds]
+        ),
+        "idle_cpu_share": measured.rest.process_us / 1e6 / measured.rest.seconds
+        if measured.rest
+        else None,
     }
-    if measured.rest is not None:
-        row["idle_cpu_share"] = measured.rest.process_us / 1e6 / measured.rest.seconds
     return row
 
 
@@ -147,7 +167,7 @@ def _tell(report: Report, measured: Measured, *, alone: bool) -> None:
     row = figures(measured)
     report.figures |= row
     if not alone:
-        report.add_row("by_viewers", row)
+        report.add_row("by_viewers", {column: row[column] for column in TABLE_COLUMNS})
     of = f" of {measured.viewers} viewers"
     report.expect(f"packets_lost == 0{of}", row["packets_lost"] == 0)
     report.expect(f"packets_failed == 0{of}", row["packets_failed"] == 0)
@@ -171,6 +191,7 @@ def _load(options: argparse.Namespace) -> Load:
         warm_up_s=options.warm_up,
         window_s=options.window,
         rounds=options.rounds,
+        rest_s=options.rest,
         with_floor=not options.no_floor,
         with_gso=not options.no_gso,
         wrong_keys=options.wrong_keys,
@@ -186,6 +207,7 @@ def _load(options: argparse.Namespace) -> Load:
         ("--warm-up", 0 <= load.warm_up_s <= 600),
         ("--window", 0.5 <= load.window_s <= 600),
         ("--rounds", 1 <= load.rounds <= 100),
+        ("--rest", 0 <= load.rest_s <= 600),
         ("--wrong-keys", 0 <= load.wrong_keys <= min(options.viewers)),
     ]
     for name, holds in bounds:

@@ -21,7 +21,8 @@ JOIN_TIMEOUT_S = 35.0
 SAMPLE_TIMEOUT_S = 5.0
 # Beyond the time that the frames take by themselves.
 PLAY_TIMEOUT_S = 30.0
-REST_S = 3.0
+# After the last packet, until the class is still.
+SETTLE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Load:
     warm_up_s: float
     window_s: float
     rounds: int
+    rest_s: float
     with_floor: bool
     with_gso: bool
     wrong_keys: int
@@ -125,7 +127,8 @@ def measure(viewers: int, load: Load, generator: Path, report: Report, into: Mea
                 into.floors.append(_floor(load_generator, load))
                 told += f", the plain sender {into.floor_us()[-1]:.2f}"
             report.say(told)
-        into.rest = _rest(node)
+        if load.rest_s > 0:
+            into.rest = _rest(node, load.rest_s)
 
 
 def median(values: list[float]) -> float | None:
@@ -173,9 +176,9 @@ def _floor(load_generator: Child, load: Load) -> dict[str, int]:
     return load_generator.hear("floor", within_s=frames / load.fps + PLAY_TIMEOUT_S)
 
 
-def _rest(node: Child) -> Round:
+def _rest(node: Child, seconds: float) -> Round:
     """Measure the class with nobody sending: consent, reports and signs of life go on."""
-    time.sleep(1.0)
+    time.sleep(SETTLE_S)
     before = _sample(node, fresh=True)
-    time.sleep(REST_S)
+    time.sleep(seconds)
     return Round(before, _sample(node, fresh=True), {})

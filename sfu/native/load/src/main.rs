@@ -67,7 +67,7 @@ fn orders() -> Receiver<String> {
 enum Phase {
     Rest,
     Join { until: Time },
-    Play { frames: u64, ends: Option<Time>, cpu: Duration },
+    Play { frames: u64, ends: Option<Time>, since: Time, cpu: Duration },
     Floor { frames: u64, sending: Option<JoinHandle<(Floor, Sent)>>, done: Option<(Sent, Time)> },
 }
 
@@ -137,7 +137,7 @@ impl Bench {
             Order::Join => Phase::Join { until: now + JOIN_TIMEOUT },
             Order::Play { frames } => {
                 self.publisher.begin(now, frames);
-                Phase::Play { frames, ends: None, cpu: sys::thread_cpu() }
+                Phase::Play { frames, ends: None, since: now, cpu: sys::thread_cpu() }
             }
             Order::Floor { frames } => {
                 let mut floor = self.floor.take().expect("it is here while nothing is sent");
@@ -171,14 +171,14 @@ impl Bench {
                     Phase::Join { until }
                 }
             }
-            Phase::Play { frames, ends, cpu } => {
+            Phase::Play { frames, ends, since, cpu } => {
                 let sent = self.publisher.next().is_none();
                 let ends = ends.or(sent.then(|| now + DRAIN));
                 if ends.is_some_and(|at| at <= now) {
-                    self.tell_played(frames, sys::thread_cpu() - cpu);
+                    self.tell_played(frames, now.since(since), sys::thread_cpu() - cpu);
                     Phase::Rest
                 } else {
-                    Phase::Play { frames, ends, cpu }
+                    Phase::Play { frames, ends, since, cpu }
                 }
             }
             Phase::Floor { frames, mut sending, mut done } => {
@@ -199,7 +199,7 @@ impl Bench {
         Ok(())
     }
 
-    fn tell_played(&mut self, frames: u64, cpu: Duration) {
+    fn tell_played(&mut self, frames: u64, took: Duration, cpu: Duration) {
         let each = frames * self.plan.load.packets_per_frame as u64;
         let expected = each * self.crowd.len() as u64;
         let asked = self.publisher.keyframes_asked;
@@ -221,6 +221,7 @@ impl Bench {
                 ("delay_us_p99", tally.delay_us(0.99)),
                 ("delay_us_max", tally.delay_us(1.0)),
                 ("keyframes_asked", asked),
+                ("took_us", took.as_micros() as u64),
                 ("generator_cpu_us", cpu.as_micros() as u64),
             ],
         );

@@ -6,9 +6,8 @@ const DELAYS_MAX: usize = 1 << 20;
 /// Sequence numbers of one stream, in the order in which they came.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sequences {
-    next: Option<u16>,
-    /// Sequence cycles, as receiver reports count them.
-    cycles: u16,
+    /// The extended highest sequence number (RFC 3550 section 6.4.1).
+    highest: Option<u32>,
     pub received: u64,
     /// Numbers passed over and not seen since.
     pub missing: u64,
@@ -19,28 +18,28 @@ pub struct Sequences {
 impl Sequences {
     pub fn note(&mut self, sequence: u16) {
         self.received += 1;
-        let next = self.next.unwrap_or(sequence);
-        let ahead = sequence.wrapping_sub(next);
+        let Some(highest) = self.highest else {
+            self.highest = Some(u32::from(sequence));
+            return;
+        };
+        let ahead = sequence.wrapping_sub(highest as u16).wrapping_sub(1);
         if ahead < 0x8000 {
             self.missing += u64::from(ahead);
-            self.cycles = self.cycles.wrapping_add(u16::from(sequence < next));
-            self.next = Some(sequence.wrapping_add(1));
+            self.highest = Some(highest.wrapping_add(u32::from(ahead) + 1));
         } else {
             self.late += 1;
             self.missing = self.missing.saturating_sub(1);
         }
     }
 
-    /// The extended highest sequence number (RFC 3550 section 6.4.1); None before the first packet.
+    /// None before the first packet.
     pub fn highest(&self) -> Option<u32> {
-        let next = self.next?;
-        // Cycles are counted with the highest number, which is one less than the next.
-        Some(u32::from(self.cycles) << 16 | u32::from(next.wrapping_sub(1)))
+        self.highest
     }
 
     /// Begin to count anew; numbers go on.
     pub fn begin(&mut self) {
-        *self = Sequences { next: self.next, cycles: self.cycles, ..Sequences::default() };
+        *self = Sequences { highest: self.highest, ..Sequences::default() };
     }
 }
 
