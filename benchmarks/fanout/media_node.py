@@ -1,0 +1,132 @@
+"""The process under test: a media thread as every node has it, and just enough Python to seat a class.
+
+It is told by lines of JSON on standard input, answers on standard output, and ends when its input does.
+Keys come by the pipe, because a command line is public.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import select
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+from sfu._core import BUILD_PROFILE, Media, Sink, Track
+
+ROOM = 1
+MID = "0"
+# Numbers of the generator: payload types and extension ids.
+VP8 = (96, "VP8", 90000, 97, "")
+MID_EXTENSION = 4
+TRANSPORT_CC_EXTENSION = 3
+FIRST_SEQUENCE = 100
+# The counters are published once a second while something happens.
+SNAPSHOT_WAIT_S = 3.0
+# Seldom enough to cost nothing beside what is measured.
+SNAPSHOT_POLL_S = 0.02
+
+
+def main() -> None:
+    """Serve one parent."""
+    media = Media(host="127.0.0.1", port=0, gso=os.environ.get("LECTERN_BENCH_GSO") != "0")
+    events: Counter[str] = Counter()
+    try:
+        _say({"event": "listening", "port": media.port, "build": BUILD_PROFILE})
+        while True:
+            readable, _, _ = select.select([sys.stdin, media.fileno()], [], [])
+            if media.fileno() in readable:
+                events.update(event[0] for event in media.events())
+            if sys.stdin not in readable:
+                continue
+            line = sys.stdin.readline()
+            if not line:
+                return
+            _obey(media, json.loads(line), events)
+    finally:
+        media.close()
+
+
+def _obey(media: Media, order: dict[str, Any], events: Counter[str]) -> None:
+    match order["do"]:
+        case "seat":
+            for session in order["sessions"]:
+                _seat(media, **session)
+            _say({"event": "seated"})
+        case "sample":
+            _say(
+                {"event": "sample", "events": dict(events), **_sample(media, fresh=order["fresh"])}
+            )
+        case unknown:
+            raise ValueError(f"unknown order {unknown!r}")
+
+
+def _seat(
+    media: Media,
+    *,
+    session: int,
+    ssrc: int,
+    ice_ufrag: str,
+    ice_pwd: str,
+    local: str,
+    remote: str,
+    publishes: bool,
+) -> None:
+    media.add_session(session, ice_ufrag=ice_ufrag, ice_pwd=ice_pwd)
+    keys = {"local": bytes.fromhex(local), "remote": bytes.fromhex(remote)}
+    media.set_keys(session, "AEAD_AES_128_GCM", **keys)
+    if publishes:
+        track = Track(
+            slot="video",
+            mid=MID,
+            codecs=[VP8],
+            ssrc=ssrc,
+            rtx_ssrc=None,
+            mid_extension=MID_EXTENSION,
+            transport_cc_extension=TRANSPORT_CC_EXTENSION,
+        )
+        media.publish(session, room=ROOM, tracks=[track])
+        return
+    sink = Sink(
+        slot="video",
+        mid=MID,
+        codecs=[VP8],
+        ssrc=ssrc,
+        rtx_ssrc=ssrc | 1 << 31,
+        cname="bench",
+        first_sequence=FIRST_SEQUENCE,
+        mid_extension=MID_EXTENSION,
+        transport_cc_extension=TRANSPORT_CC_EXTENSION,
+    )
+    media.subscribe(session, room=ROOM, sinks=[sink])
+
+
+def _sample(media: Media, *, fresh: bool) -> dict[str, Any]:
+    """Return the counters, and the processor time of the whole process at the same moment.
+
+    `fresh`: wait until the thread publishes its counters; without it they may be a second old.
+    """
+    stats = media.stats()
+    before, deadline = stats["cpu_us"], time.monotonic() + SNAPSHOT_WAIT_S
+    while fresh and stats["cpu_us"] == before and time.monotonic() < deadline:
+        time.sleep(SNAPSHOT_POLL_S)
+        stats = media.stats()
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    process_us = round((used.ru_utime + used.ru_stime) * 1e6)
+    return {
+        "at_s": time.monotonic(),
+        "process_us": process_us,
+        "rss_kb": used.ru_maxrss,
+        "stats": stats,
+    }
+
+
+def _say(answer: dict[str, Any]) -> None:
+    print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()
