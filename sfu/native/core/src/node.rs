@@ -7,10 +7,11 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::api::{Command, Counters, Event, Outbox, Profile};
 use crate::demux::{self, Kind};
-use crate::ids::{PathId, RoomId, SessionId, Ssrc, Time};
+use crate::ids::{PathId, RoomId, SessionId, Slot, Ssrc, Time};
 use crate::publisher::Publisher;
 use crate::room::Room;
 use crate::session::{Credentials, Keys, Role, Session};
+use crate::slot::Start;
 use crate::srtp::{Opener, Sealer};
 use crate::timers::Timers;
 use crate::viewer::{Plan, Viewer};
@@ -105,6 +106,7 @@ impl Node {
             Command::Subscribe { session, room, sinks } => {
                 if let Some(found) = self.sessions.get_mut(&session) {
                     found.role = Role::Waiting { room, sinks };
+                    self.foresee_viewer(now, room);
                     self.begin_watching(now, session);
                 }
             }
@@ -278,6 +280,16 @@ impl Node {
             if let Some(session) = self.sessions.get_mut(&other) {
                 session.role = Role::None;
             }
+        }
+    }
+
+    /// Ask for the keyframe that a viewer will need while it still shakes hands.
+    fn foresee_viewer(&mut self, now: Time, id: RoomId) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let video = &room.slots[Slot::Video as usize];
+        if video.flows && video.start(room.keyframe_is_near(now)) == Start::NeedsKeyframe {
+            room.want_keyframe(false);
+            self.timers.set_earlier(&mut room.wake, now, Target::Room(id));
         }
     }
 

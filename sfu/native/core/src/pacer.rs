@@ -16,6 +16,8 @@ const RATE_BPS_MIN: u64 = 500_000;
 /// GCC's loss-based controller (draft-ietf-rmcat-gcc-02 section 6): leave above 10 %, come back below 2 %.
 const LOSS_HIGH: f64 = 0.10;
 const LOSS_LOW: f64 = 0.02;
+/// Only what 2 % of chance cannot explain counts as more than `LOSS_HIGH`.
+const LOSS_DEVIATIONS: f64 = 2.0;
 const LOSS_INTERVAL: Duration = Duration::from_millis(500);
 const LOSS_PACKETS_MIN: u64 = 20;
 
@@ -81,7 +83,9 @@ impl Pacer {
             return;
         }
         let loss = self.lost as f64 / self.seen as f64;
-        if loss > LOSS_HIGH {
+        // Of a few packets, twice as many may be lost by chance: that would pull the rate to its floor.
+        let chance = LOSS_DEVIATIONS * (LOSS_HIGH * (1.0 - LOSS_HIGH) / self.seen as f64).sqrt();
+        if loss > LOSS_HIGH + chance {
             self.rate_bps = (self.rate_bps as f64 * (1.0 - 0.5 * loss)) as u64;
         } else if loss < LOSS_LOW {
             self.rate_bps = (self.rate_bps as f64 * 1.05) as u64;
@@ -107,6 +111,21 @@ mod tests {
         assert_eq!(pacer.open(Time(9_999_999)), 0);
         assert_eq!(pacer.next(Time(5_000_000)), Time(10_000_000));
         assert_eq!(pacer.open(Time(10_000_000)), 16);
+    }
+
+    #[test]
+    fn a_line_that_loses_a_tenth_by_chance_keeps_its_rate() {
+        let (mut pacer, mut random) = (Pacer::default(), 1u64);
+        for i in 0..240 {
+            let lost = (0..40)
+                .filter(|_| {
+                    random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    (random >> 33) % 10 == 0
+                })
+                .count();
+            pacer.note_feedback(Time(i * 500_000_000), 40, lost as u64);
+        }
+        assert!(pacer.rate_bps() > 5_000_000, "{}", pacer.rate_bps());
     }
 
     #[test]

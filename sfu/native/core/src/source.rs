@@ -12,6 +12,8 @@ use crate::rtcp::ReportBlock;
 /// A wider jump than this is an outage, not loss: a keyframe is cheaper than the repair.
 const GAP_PACKETS_MAX: u64 = 128;
 const HELD_PACKETS_MAX: usize = 512;
+/// With more, a key picture is cheaper than the repairs.
+const HOLES_MAX: usize = 256;
 /// Packets are often reordered by a few milliseconds; asking at once would double them.
 const REORDER_WAIT: Duration = Duration::from_millis(10);
 /// libwebrtc asks ten times as well.
@@ -80,7 +82,8 @@ pub struct Source {
     holes: BTreeMap<u64, Hole>,
     spare: Vec<Vec<u8>>,
     lost_before: bool,
-    rtt: Duration,
+    /// Measured by repairs; None until the first.
+    rtt: Option<Duration>,
     base: u64,
     expected_prior: u64,
     received_prior: u64,
@@ -102,7 +105,7 @@ impl Source {
             holes: BTreeMap::new(),
             spare: Vec::new(),
             lost_before: false,
-            rtt: RTT_FIRST,
+            rtt: None,
             base: 0,
             expected_prior: 0,
             received_prior: 0,
@@ -155,8 +158,9 @@ impl Source {
         } else {
             self.hold(packet);
         }
-        if self.held.len() > HELD_PACKETS_MAX {
+        while self.held.len() > HELD_PACKETS_MAX || self.holes.len() > HOLES_MAX {
             self.give_up_first_hole();
+            self.release_held(release);
         }
         self.release_held(release);
     }
@@ -181,7 +185,7 @@ impl Source {
             gave_up = true;
         }
         if self.nack {
-            let again = self.rtt + REORDER_WAIT;
+            let again = self.rtt.unwrap_or(RTT_FIRST) + REORDER_WAIT;
             for (&index, hole) in &mut self.holes {
                 if hole.ask_at <= now {
                     hole.asked += 1;
@@ -270,7 +274,7 @@ impl Source {
         self.counters.repaired += 1;
         if let (1, Some(asked)) = (hole.asked, hole.first_asked) {
             let sample = packet.arrived.since(asked).clamp(RTT_MIN, RTT_MAX);
-            self.rtt = (self.rtt * 7 + sample) / 8;
+            self.rtt = Some(self.rtt.map_or(sample, |known| (known * 7 + sample) / 8));
         }
     }
 

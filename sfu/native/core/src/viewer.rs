@@ -4,8 +4,10 @@
 //! between the viewer's position and the end, so it costs nothing and is bounded by time.
 
 mod feedback;
+mod repairs;
 mod send;
 mod sink;
+mod start;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -17,10 +19,12 @@ use crate::rtcp;
 use crate::slot::SlotState;
 use crate::srtp::Sealer;
 
+use repairs::Repairs;
 pub use send::Plan;
 use sink::Sink;
+use start::Unconfirmed;
 
-const RTT_FIRST: Duration = Duration::from_millis(50);
+const ROUND_TRIP_FIRST: Duration = Duration::from_millis(50);
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const REPORTS_REMEMBERED_MAX: usize = 4;
 
@@ -34,30 +38,27 @@ pub struct ViewerCounters {
     pub repaired_packets: u64,
     pub nacks: u64,
     pub nacks_unanswered: u64,
+    pub nacks_refused: u64,
+    pub starts_again: u64,
     pub picture_losses: u64,
     pub skips: u64,
     pub feedback_packets: u64,
     pub feedback_lost: u64,
 }
 
-#[derive(Clone, Copy)]
-struct Repair {
-    sink: usize,
-    sequence: u16,
-    position: u64,
-}
-
 pub struct Viewer {
     sinks: Vec<Sink>,
     pacer: Pacer,
     pub counters: ViewerCounters,
-    repairs: VecDeque<Repair>,
-    repaired: VecDeque<(usize, u16, Time)>,
+    repairs: Repairs,
     transport_sequence: u16,
-    rtt: Duration,
+    /// None until the first report of a round trip.
+    round_trip: Option<Duration>,
     reports: VecDeque<(u32, Time)>,
     pub wants_keyframe: bool,
     starts_again: bool,
+    /// The first picture, until the viewer is known to have its beginning.
+    unconfirmed: Option<Unconfirmed>,
 }
 
 impl Viewer {
@@ -68,13 +69,13 @@ impl Viewer {
             sinks,
             pacer: Pacer::default(),
             counters: ViewerCounters::default(),
-            repairs: VecDeque::new(),
-            repaired: VecDeque::new(),
+            repairs: Repairs::default(),
             transport_sequence: 0,
-            rtt: RTT_FIRST,
+            round_trip: None,
             reports: VecDeque::new(),
             wants_keyframe: false,
             starts_again: false,
+            unconfirmed: None,
         })
     }
 
@@ -122,6 +123,10 @@ impl Viewer {
         self.sinks.first().map_or(Ssrc(1), |s| s.spec.ssrc)
     }
 
+    fn round_trip(&self) -> Duration {
+        self.round_trip.unwrap_or(ROUND_TRIP_FIRST)
+    }
+
     /// Feedback has made something to send.
     pub fn has_work(&self) -> bool {
         !self.repairs.is_empty() || self.starts_again
@@ -137,11 +142,13 @@ impl Viewer {
             ("packets_repaired", c.repaired_packets),
             ("nacks", c.nacks),
             ("nacks_unanswered", c.nacks_unanswered),
+            ("nacks_refused", c.nacks_refused),
+            ("starts_again", c.starts_again),
             ("picture_losses", c.picture_losses),
             ("skips", c.skips),
             ("feedback_packets", c.feedback_packets),
             ("feedback_packets_lost", c.feedback_lost),
-            ("round_trip_us", self.rtt.as_micros() as u64),
+            ("round_trip_us", self.round_trip().as_micros() as u64),
             ("rate_bps", self.pacer.rate_bps()),
         ]);
     }

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use super::{Repair, Viewer};
+use super::repairs::{Asked, Repair};
+use super::send::RTX_HEADER_BYTES;
+use super::start::Beginning;
+use super::Viewer;
 use crate::ids::{Slot, Ssrc, Time};
 use crate::rtcp;
 use crate::slot::{SlotState, Start};
 use crate::twcc;
 
-/// Packets that wait for their retransmission.
-const REPAIRS_MAX: usize = 128;
-const RTT_MAX: Duration = Duration::from_millis(1000);
+const ROUND_TRIP_MAX: Duration = Duration::from_millis(1000);
 /// A picture loss this soon after the first packet means that the first packets were dropped (Firefox
 /// drops 10-40 right after DTLS): the same picture is sent once more, under new numbers.
 const START_AGAIN_WITHIN: Duration = Duration::from_secs(3);
@@ -29,7 +30,7 @@ impl Viewer {
                     }
                 }
                 rtcp::Packet::Nack { media, pairs, .. } => {
-                    self.note_nack(now, media, pairs.sequences());
+                    self.note_nack(now, media, pairs.sequences(), slots);
                 }
                 rtcp::Packet::Pli { media, .. } => self.note_picture_loss(now, media, slots),
                 rtcp::Packet::Fir { entries, .. } => {
@@ -37,7 +38,7 @@ impl Viewer {
                         self.note_picture_loss(now, entry.ssrc, slots);
                     }
                 }
-                rtcp::Packet::TransportFeedback(raw) => self.note_transport(now, raw),
+                rtcp::Packet::TransportFeedback(raw) => self.note_transport(now, raw, slots),
                 _ => {}
             }
         }
@@ -48,60 +49,83 @@ impl Viewer {
             return;
         };
         let held = Duration::from_nanos(u64::from(delay) * 1_000_000_000 / 65_536);
-        let sample = now.since(sent).saturating_sub(held).min(RTT_MAX);
-        self.rtt = (self.rtt * 7 + sample) / 8;
+        let sample = now.since(sent).saturating_sub(held).min(ROUND_TRIP_MAX);
+        self.round_trip = Some(self.round_trip.map_or(sample, |known| (known * 7 + sample) / 8));
     }
 
-    fn note_nack(&mut self, now: Time, media: Ssrc, sequences: impl Iterator<Item = u16>) {
+    fn note_nack(
+        &mut self,
+        now: Time,
+        media: Ssrc,
+        sequences: impl Iterator<Item = u16>,
+        slots: &[SlotState; 3],
+    ) {
         let Some(index) = self.sinks.iter().position(|s| s.spec.ssrc == media) else { return };
-        let rtt = self.rtt;
-        while self.repaired.front().is_some_and(|(_, _, at)| now.since(*at) >= rtt) {
-            self.repaired.pop_front();
-        }
-        for sequence in sequences {
+        let (sink, round_trip) = (&self.sinks[index], self.round_trip());
+        let ring = &slots[sink.spec.slot as usize].ring;
+        for sequence in sequences.take(self.repairs.admit(now)) {
             self.counters.nacks += 1;
-            let sink = &self.sinks[index];
-            let known = sink.numbering.index_of(sequence).and_then(|i| sink.numbering.position(i));
-            // Without RTX a resend would have to be identical bytes; those are not kept.
-            let (Some(position), true) = (known, sink.repair.is_some()) else {
+            // Only what was sent to this viewer has a number here. Without RTX a resend would have to be
+            // identical bytes; those are not kept.
+            let sent = sink.numbering.index_of(sequence).and_then(|i| sink.numbering.position(i));
+            let kept = sent.and_then(|position| Some((position, ring.payload_length(position)?)));
+            let (Some((position, length)), true) = (kept, sink.repair.is_some()) else {
                 self.counters.nacks_unanswered += 1;
                 continue;
             };
-            let repeated = self.repaired.iter().any(|r| (r.0, r.1) == (index, sequence))
-                || self.repairs.iter().any(|r| (r.sink, r.sequence) == (index, sequence));
-            if !repeated && self.repairs.len() < REPAIRS_MAX {
-                self.repairs.push_back(Repair { sink: index, sequence, position });
+            let bytes = sink.header_bytes + RTX_HEADER_BYTES + length;
+            let repair = Repair { sink: index, sequence, position };
+            if self.repairs.ask(now, round_trip, repair, bytes) == Asked::Refused {
+                self.counters.nacks_refused += 1;
             }
         }
     }
 
     fn note_picture_loss(&mut self, now: Time, media: Ssrc, slots: &[SlotState; 3]) {
+        let round_trip = self.round_trip();
         let Some(sink) =
             self.sinks.iter_mut().find(|s| s.spec.slot == Slot::Video && s.spec.ssrc == media)
         else {
             return;
         };
         self.counters.picture_losses += 1;
-        let fresh = sink.first_sent.is_none_or(|at| now.since(at) < START_AGAIN_WITHIN);
-        let slot = &slots[Slot::Video as usize];
-        if let (true, Start::At(position)) = (fresh, slot.start(true)) {
-            if sink.first_sent.is_some() && sink.starts_again < STARTS_AGAIN_MAX {
-                sink.starts_again += 1;
-                sink.position = Some(position);
-                sink.live_from = slot.ring.end();
-                self.starts_again = true;
-                return;
-            }
+        if sink.began.is_some_and(|at| now.since(at) < round_trip) {
+            return; // It was said before the picture could have come.
         }
-        self.wants_keyframe = true;
+        let fresh = sink.first_sent.is_some_and(|at| now.since(at) < START_AGAIN_WITHIN);
+        if fresh && sink.starts_again < STARTS_AGAIN_MAX {
+            sink.starts_again += 1;
+            self.start_again(slots);
+        } else {
+            self.wants_keyframe = true;
+        }
     }
 
-    fn note_transport(&mut self, now: Time, raw: &[u8]) {
+    /// Send the picture once more under new numbers; if it is not worth replaying, wish for a new one.
+    pub(super) fn start_again(&mut self, slots: &[SlotState; 3]) {
+        let slot = &slots[Slot::Video as usize];
+        let Some(sink) = self.sinks.iter_mut().find(|s| s.spec.slot == Slot::Video) else { return };
+        match slot.start(true) {
+            Start::At(position) if position >= sink.not_before => {
+                sink.begin_at(position, slot.ring.end());
+                self.counters.starts_again += 1;
+                self.starts_again = true;
+            }
+            _ => self.wants_keyframe = true,
+        }
+    }
+
+    fn note_transport(&mut self, now: Time, raw: &[u8], slots: &[SlotState; 3]) {
         let Some(feedback) = twcc::parse(raw) else { return };
         let seen = u64::from(feedback.status_count).min(FEEDBACK_PACKETS_MAX);
         let lost = seen.saturating_sub(feedback.received().count() as u64);
         self.counters.feedback_packets += seen;
         self.counters.feedback_lost += lost;
         self.pacer.note_feedback(now, seen, lost);
+        match self.unconfirmed.map(|start| start.judge(&feedback)) {
+            Some(Beginning::Arrived) => self.unconfirmed = None,
+            Some(Beginning::Lost) => self.start_again(slots),
+            Some(Beginning::Unknown) | None => {}
+        }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::Viewer;
+use super::sink::Sink;
+use super::start::Unconfirmed;
+use super::{Viewer, ROUND_TRIP_FIRST};
 use crate::api::{Outbox, Run};
 use crate::codec;
 use crate::ids::{PathId, Slot, Time};
@@ -13,12 +15,10 @@ use crate::srtp::Sealer;
 /// A packet that waited longer than this in a live stream is not worth sending: go on at a keyframe.
 const VIDEO_BACKLOG_MAX: Duration = Duration::from_millis(1500);
 const AUDIO_BACKLOG_PACKETS_MAX: u64 = 25;
-/// Repaired lately, so that a repeated NACK within a round trip does not double them.
-const REPAIRED_MEMORY_MAX: usize = 128;
 /// RTP padding makes packets of nearly one size into one GSO send.
 const PADDING_BYTES_MAX: usize = 32;
 const EXTENSIONS_MAX: usize = 3;
-const RTX_HEADER_BYTES: usize = 2;
+pub(super) const RTX_HEADER_BYTES: usize = 2;
 
 #[derive(Clone, Copy)]
 struct Planned {
@@ -37,6 +37,12 @@ pub struct Plan {
     items: Vec<Planned>,
 }
 
+impl Plan {
+    fn bytes(&self) -> usize {
+        self.items.iter().map(|i| i.bytes).sum()
+    }
+}
+
 impl Viewer {
     /// Send what the pacer lets go and say when there is more; `keyframe_is_near`: a keyframe could be asked
     /// for now.
@@ -50,6 +56,9 @@ impl Viewer {
         out: &mut Outbox,
     ) -> Option<Time> {
         self.starts_again = false;
+        if self.again_at().is_some_and(|at| at <= now) {
+            self.start_again(slots);
+        }
         let more = self.plan(now, slots, keyframe_is_near, plan);
         let (mut from, items) = (0, &plan.items);
         while from < items.len() {
@@ -57,9 +66,15 @@ impl Viewer {
             self.write_run(now, to, slots, &items[from..from + to_item], segment, out);
             from += to_item;
         }
-        let bytes = plan.items.iter().map(|i| i.bytes).sum();
-        self.pacer.spend(plan.items.len(), bytes);
-        more.then(|| self.pacer.next(now))
+        self.pacer.spend(plan.items.len(), plan.bytes());
+        self.repairs
+            .earn(plan.items.iter().filter(|i| i.repair_of.is_none()).map(|i| i.bytes).sum());
+        let more = more.then(|| self.pacer.next(now));
+        more.into_iter().chain(self.again_at()).min()
+    }
+
+    fn again_at(&self) -> Option<Time> {
+        self.unconfirmed.and_then(|start| start.again_at())
     }
 
     /// Choose packets: sound, then repairs, then pictures. True: some have to wait.
@@ -91,37 +106,26 @@ impl Viewer {
     /// Put the sink where it has to read next: at a start, or past what is no longer worth sending.
     fn settle(&mut self, now: Time, index: usize, slot: &SlotState, keyframe_is_near: bool) {
         let sink = &mut self.sinks[index];
-        let video = slot.slot == Slot::Video;
         if let Some(position) = sink.position {
-            let lost = position < slot.ring.first();
-            let behind = if video {
-                position >= sink.live_from
-                    && slot
-                        .ring
-                        .meta(position)
-                        .is_some_and(|m| now.since(m.arrived) > VIDEO_BACKLOG_MAX)
-            } else {
-                slot.ring.end() - position.min(slot.ring.end()) > AUDIO_BACKLOG_PACKETS_MAX
-            };
-            if !lost && !behind {
+            if !falls_behind(now, sink, slot, position) {
                 return;
             }
             self.counters.skips += 1;
-            sink.position = match slot.picture_after(position) {
-                Some(picture) if video => Some(picture),
-                _ => None,
-            };
-            if sink.position.is_some() {
-                sink.live_from = slot.ring.end();
+            // A jump back in time would freeze the viewer for seconds.
+            sink.not_before = position;
+            sink.position = None;
+            if let (Some(picture), Slot::Video) = (slot.picture_after(position), slot.slot) {
+                sink.begin_at(picture, slot.ring.end());
                 return;
             }
         }
-        match slot.start(keyframe_is_near) {
-            Start::At(position) => {
-                sink.position = Some(position);
-                sink.live_from = slot.ring.end();
-            }
-            Start::NeedsKeyframe => self.wants_keyframe = true,
+        let start = match slot.start(keyframe_is_near) {
+            Start::At(position) if position < sink.not_before => Start::NeedsKeyframe,
+            start => start,
+        };
+        match start {
+            Start::At(position) => sink.begin_at(position, slot.ring.end()),
+            Start::NeedsKeyframe => self.wants_keyframe |= sink.may_wish(now),
         }
     }
 
@@ -134,7 +138,7 @@ impl Viewer {
     ) -> bool {
         let sink = &mut self.sinks[index];
         let Some(mut position) = sink.position else { return false };
-        let mut planned: usize = plan.items.iter().map(|i| i.bytes).sum();
+        let mut planned = plan.bytes();
         while let (Some(meta), Some(length)) =
             (slot.ring.meta(position), slot.ring.payload_length(position))
         {
@@ -165,29 +169,27 @@ impl Viewer {
         packets_max: usize,
         plan: &mut Plan,
     ) -> bool {
-        while let Some(&repair) = self.repairs.front() {
+        let mut planned = plan.bytes();
+        while let Some((repair, bytes)) = self.repairs.next() {
             let sink = &self.sinks[repair.sink];
             let ring = &slots[sink.spec.slot as usize].ring;
-            let Some(length) = ring.payload_length(repair.position) else {
+            if ring.payload_length(repair.position).is_none() {
                 self.counters.nacks_unanswered += 1;
-                self.repairs.pop_front();
+                self.repairs.done(None);
                 continue;
-            };
-            if plan.items.len() >= packets_max {
+            }
+            if plan.items.len() >= packets_max || !self.pacer.fits(planned, bytes, false) {
                 return true;
             }
-            if self.repaired.len() == REPAIRED_MEMORY_MAX {
-                self.repaired.pop_front();
-            }
-            self.repaired.push_back((repair.sink, repair.sequence, now));
+            self.repairs.done(Some(now));
+            planned += bytes;
             plan.items.push(Planned {
                 sink: repair.sink,
                 position: repair.position,
                 repair_of: Some(repair.sequence),
-                bytes: sink.header_bytes + RTX_HEADER_BYTES + length,
+                bytes,
                 may_pad: false,
             });
-            self.repairs.pop_front();
         }
         false
     }
@@ -235,6 +237,21 @@ impl Viewer {
             Some(_) => repair_type.unwrap_or(payload_type),
             None => payload_type,
         };
+        if item.repair_of.is_none() && std::mem::take(&mut sink.begins) {
+            let first_picture = sink.first_sent.is_none() || self.unconfirmed.is_some();
+            sink.began = Some(now);
+            if slot.slot == Slot::Video
+                && first_picture
+                && sink.spec.extensions.transport_cc.is_some()
+            {
+                self.unconfirmed = Some(Unconfirmed::begin(
+                    self.unconfirmed,
+                    now,
+                    self.round_trip.unwrap_or(ROUND_TRIP_FIRST),
+                    self.transport_sequence,
+                ));
+            }
+        }
         let transport_sequence = self.transport_sequence.to_be_bytes();
         let send_time = abs_send_time(now);
         let ids = sink.spec.extensions;
@@ -299,6 +316,20 @@ impl Viewer {
         self.counters.header_bytes += (item.bytes - payload.len()) as u64;
         true
     }
+}
+
+/// Whether what stands at the sink's position is gone or too late to be worth sending. A frame that was
+/// begun is finished: what follows has to begin at a frame's boundary.
+fn falls_behind(now: Time, sink: &Sink, slot: &SlotState, position: u64) -> bool {
+    if position < slot.ring.first() {
+        return true;
+    }
+    if slot.slot != Slot::Video {
+        return slot.ring.end().saturating_sub(position) > AUDIO_BACKLOG_PACKETS_MAX;
+    }
+    let late = |at: Time| now.since(at) > VIDEO_BACKLOG_MAX;
+    position >= sink.live_from
+        && slot.ring.meta(position).is_some_and(|m| m.starts_frame && late(m.arrived))
 }
 
 /// How many of the first items make one run, and the bytes of each of them but the last.

@@ -1,10 +1,15 @@
 //! One section of a viewer: an SSRC for its life, and where in its slot's ring it reads.
 
+use std::time::Duration;
+
 use crate::api::{CodecSpec, SinkSpec};
 use crate::ids::Time;
 use crate::numbering::Numbering;
 use crate::slot::plays;
 use crate::srtp::{SealedStream, Sealer};
+
+/// A viewer that cannot keep up costs the whole class a keyframe no more often than this.
+const WISH_INTERVAL_MIN: Duration = Duration::from_secs(15);
 
 pub struct Sink {
     pub spec: SinkSpec,
@@ -17,7 +22,16 @@ pub struct Sink {
     /// By the slot's codec index: our payload type and that of its retransmissions.
     pub payload_types: Vec<Option<(u8, Option<u8>)>>,
     pub first_sent: Option<Time>,
+    /// The next packet begins a picture again or for the first time.
+    pub begins: bool,
+    /// When the last such packet was sent.
+    pub began: Option<Time>,
+    /// Begun again because the viewer asked.
     pub starts_again: u8,
+    /// Pictures before this position are the past: the viewer has seen later ones.
+    pub not_before: u64,
+    /// A viewer that falls behind may not wish for a keyframe again before this.
+    pub wish_at: Option<Time>,
     pub packets: u32,
     pub octets: u32,
     pub report_at: Option<Time>,
@@ -45,12 +59,33 @@ impl Sink {
             numbering: Numbering::new(),
             payload_types: Vec::new(),
             first_sent: None,
+            begins: false,
+            began: None,
             starts_again: 0,
+            not_before: 0,
+            wish_at: None,
             packets: 0,
             octets: 0,
             report_at: None,
             header_bytes,
         })
+    }
+
+    /// Read from a picture's first packet on; what is stored by now is replayed.
+    pub fn begin_at(&mut self, position: u64, end: u64) {
+        self.position = Some(position);
+        self.live_from = end;
+        self.begins = true;
+    }
+
+    /// Whether a keyframe may be wished for to go on: not often by one who falls behind again and again.
+    pub fn may_wish(&mut self, now: Time) -> bool {
+        let fell = self.not_before > 0;
+        if fell && self.wish_at.is_some_and(|at| now < at) {
+            return false;
+        }
+        self.wish_at = fell.then(|| now + WISH_INTERVAL_MIN);
+        true
     }
 
     /// The viewer's payload type for the slot's codec `index`; None where it cannot decode it.

@@ -162,7 +162,12 @@ impl Peer {
         });
     }
 
+    /// Watch without transport-wide feedback.
     pub fn subscribe(&self, world: &mut World) {
+        self.subscribe_with(world, None);
+    }
+
+    pub fn subscribe_with(&self, world: &mut World, transport_cc: Option<u8>) {
         let video = SinkSpec {
             slot: Slot::Video,
             mid: "v".into(),
@@ -171,7 +176,7 @@ impl Peer {
             rtx_ssrc: Some(Ssrc(0x9001 + u32::from(self.id) * 4)),
             cname: "node".into(),
             first_sequence: 30_000,
-            extensions: ExtensionIds { transport_cc: Some(5), mid: Some(6), ..Default::default() },
+            extensions: ExtensionIds { transport_cc, mid: Some(6), ..Default::default() },
             nack: true,
         };
         let mic = SinkSpec {
