@@ -1,15 +1,18 @@
-"""Network namespaces: an empty one with only loopback, and two joined by a cable that can be cut."""
+"""Network namespaces: an empty one, two joined by a cable that can be cut or by a link that loses."""
 
 from __future__ import annotations
 
 import ctypes
 import itertools
+import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.browser.browsers import CHROMIUM
 
@@ -118,5 +121,76 @@ class Cable:
         return list(zip((self.near, self.far), self._ends, strict=True))
 
     def close(self) -> None:
+        self.near.close()
+        self.far.close()
+
+
+class LossyLink:
+    """Two namespaces joined by a line that loses, delays and limits: `near` has NEAR, `far` has FAR.
+
+    A process of ours carries the packets between two TUN devices: netem is a module that not every
+    kernel has. `seed` decides which packets are lost.
+    """
+
+    NEAR = "10.78.0.1"
+    FAR = "10.78.0.2"
+    DEVICE = "line"
+
+    def __init__(self, seed: int = 1) -> None:
+        self.near = Namespace()
+        self.far = Namespace()
+        program = str(Path(__file__).with_name("tun_link.py"))
+        self._process = subprocess.Popen(
+            [sys.executable, program, self.near.name, self.far.name, self.DEVICE, str(seed)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert self._answer() == {"ready": True}
+            for space, here, there in (
+                (self.near, self.NEAR, self.FAR),
+                (self.far, self.FAR, self.NEAR),
+            ):
+                # Bursts wait in the device while the process is not running.
+                space.run("ip", "link", "set", self.DEVICE, "txqueuelen", "5000", "up")
+                space.run("ip", "addr", "add", here, "peer", there, "dev", self.DEVICE)
+                space.run("ip", "route", "add", "default", "dev", self.DEVICE)
+        except BaseException:
+            self.close()
+            raise
+
+    def set(self, *, far: dict[str, Any] | None = None, near: dict[str, Any] | None = None) -> None:
+        """Treat what goes towards an end from now on: loss (0..1), delay_s, rate_bps, queue_bytes,
+        drop_media (so many of the next packets of media are dropped)."""
+        self._ask({"far": far or {}, "near": near or {}})
+
+    def set_both(self, **settings: Any) -> None:
+        self.set(far=settings, near=settings)
+
+    def counters(self) -> dict[str, dict[str, int]]:
+        """Return by end {forwarded, bytes, lost, media_dropped, overflow}, and what the kernel lost."""
+        counted = self._ask({})
+        for end, space in (("far", self.near), ("near", self.far)):
+            path = f"/sys/class/net/{self.DEVICE}/statistics/tx_dropped"
+            counted[end]["unread"] = int(space.run("cat", path))
+        return counted
+
+    def _ask(self, settings: dict[str, Any]) -> dict[str, dict[str, int]]:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(settings) + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, "the link's process has ended"
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
         self.near.close()
         self.far.close()
