@@ -52,6 +52,21 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     ("connected", "end"): "closed",
 }
 
+# Of the native core, said when a session ends; the rest is in `Media.session_stats`.
+TOLD_COUNTERS = (
+    "packets_received",
+    "packets_nacked",
+    "packets_given_up",
+    "keyframes_asked",
+    "packets_out",
+    "packets_repaired",
+    "nacks_refused",
+    "picture_losses",
+    "starts_again",
+    "skips",
+    "round_trip_us",
+)
+
 # What the client is told before its channel closes; the rest it notices by itself.
 FAREWELLS: dict[str, Message] = {
     "replaced": {"type": "replaced"},
@@ -253,11 +268,17 @@ class Session:
         finally:
             self._dtls.remove_all_listeners()
             self._pipe.close()
+            self._say_what_was_sent()
             self._media.remove_session(self.number)
             self._association = None
             self._live = None
 
     # Leaves.
+
+    def _say_what_was_sent(self) -> None:
+        counted = self._media.session_stats(self.number) or {}
+        told = " ".join(f"{name}={counted[name]}" for name in TOLD_COUNTERS if name in counted)
+        log.info("session %s of a %s ended: %s", self.session_id, self.opening.role, told)
 
     def _move(self, event: Event) -> None:
         following = TRANSITIONS.get((self._state, event))

@@ -17,6 +17,8 @@ const CODECS_MAX: usize = 8;
 /// A longer group of pictures is not worth replaying: the joiner would see the past for too long.
 const REPLAY_FRAMES_MAX: u32 = 150;
 const REPLAY_BYTES_FACTOR_MAX: u64 = 3;
+/// A tenth of a second at the replay's pace, whatever the keyframe's size: slides have tiny keyframes.
+const REPLAY_BYTES_FREE: u64 = 128 * 1024;
 /// Chromium sends a still screen once a second, and silence with DTX every 400 ms.
 const FLOW_SILENCE_MAX: Duration = Duration::from_secs(3);
 
@@ -213,7 +215,7 @@ impl SlotState {
 impl Picture {
     fn is_worth_replaying(&self) -> bool {
         self.frames <= REPLAY_FRAMES_MAX
-            && self.bytes <= self.keyframe_bytes * REPLAY_BYTES_FACTOR_MAX
+            && self.bytes <= REPLAY_BYTES_FREE.max(self.keyframe_bytes * REPLAY_BYTES_FACTOR_MAX)
     }
 }
 
@@ -296,9 +298,16 @@ mod tests {
     #[test]
     fn a_long_group_of_pictures_is_replayed_only_where_no_keyframe_can_be_asked_for() {
         let mut slot = SlotState::new(Slot::Video);
-        slot.admit(&packet(&frame(true), 0, 0), &vp8(), false);
+        let big = |key| {
+            let mut payload = frame(key);
+            payload.resize(60_000, 0);
+            payload
+        };
+        slot.admit(&packet(&big(true)[..30_000], 0, 0), &vp8(), false);
+        slot.admit(&packet(&big(false)[..30_000], 0, 0), &vp8(), false);
         for i in 1..3 {
-            slot.admit(&packet(&frame(false), i, u64::from(i)), &vp8(), false);
+            slot.admit(&packet(&big(false)[..30_000], i, u64::from(i)), &vp8(), false);
+            slot.admit(&packet(&big(false)[..30_000], i, u64::from(i)), &vp8(), false);
         }
         assert_eq!(slot.start(true), Start::At(0), "three times the keyframe's bytes");
         slot.admit(&packet(&frame(false), 3, 3), &vp8(), false);

@@ -167,13 +167,21 @@ impl Peer {
         self.subscribe_with(world, None);
     }
 
+    pub fn subscribe_without_repair(&self, world: &mut World) {
+        self.subscribe_as(world, None, false);
+    }
+
     pub fn subscribe_with(&self, world: &mut World, transport_cc: Option<u8>) {
+        self.subscribe_as(world, transport_cc, true);
+    }
+
+    fn subscribe_as(&self, world: &mut World, transport_cc: Option<u8>, repairs: bool) {
         let video = SinkSpec {
             slot: Slot::Video,
             mid: "v".into(),
             codecs: vec![vp8(100, Some(101))],
             ssrc: Ssrc(0x9000 + u32::from(self.id) * 4),
-            rtx_ssrc: Some(Ssrc(0x9001 + u32::from(self.id) * 4)),
+            rtx_ssrc: repairs.then(|| Ssrc(0x9001 + u32::from(self.id) * 4)),
             cname: "node".into(),
             first_sequence: 30_000,
             extensions: ExtensionIds { transport_cc, mid: Some(6), ..Default::default() },
@@ -275,7 +283,9 @@ impl Peer {
                     rtp::payload(&header, &bytes[..length]).expect("valid padding").to_vec();
                 let mid =
                     header.extension(&bytes, 6).expect("every packet names its section").to_vec();
-                got.push(Got { at: *at, run: *run, header, payload, mid });
+                let number = header.extension(&bytes, 5).and_then(|v| v.try_into().ok());
+                let transport_sequence = number.map(u16::from_be_bytes);
+                got.push(Got { at: *at, run: *run, header, payload, mid, transport_sequence });
             }
         }
         self.taken = world.sent.len();
@@ -304,6 +314,7 @@ pub struct Got {
     pub header: rtp::Header,
     pub payload: Vec<u8>,
     pub mid: Vec<u8>,
+    pub transport_sequence: Option<u16>,
 }
 
 pub fn vp8(payload_type: u8, rtx_payload_type: Option<u8>) -> CodecSpec {
