@@ -7,7 +7,8 @@ from pathlib import Path
 
 from web.pages import ROOT
 
-IMPORT = re.compile(r'^\s*(?:import|export)\b[^"\n;]*?(?:from\s*)?"(\.[^"]+)"', re.MULTILINE)
+# Those that are imported later, by `import()`, are not waited for.
+IMPORT = re.compile(r'^\s*(?:import|export)\b[^"\n;(]*?(?:from\s*)?"(\.[^"]+)"', re.MULTILINE)
 
 
 def modules_of(file: Path, found: set[Path]) -> set[Path]:
@@ -28,5 +29,5 @@ def test_every_module_of_the_watching_page_is_fetched_with_it() -> None:
     named = re.findall(
         r'<link rel="modulepreload" href="([^"]+)">', (ROOT / "app" / "watch.html").read_text()
     )
-    assert len(needed) > 20
+    assert len(needed) > 5
     assert sorted(named) == sorted(needed)

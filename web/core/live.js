@@ -5,8 +5,8 @@
  * knows, and nothing that arrives may end the class for its viewer.
  */
 
-import { decode } from "../vendor/msgpack/decode.mjs";
-import { encode } from "../vendor/msgpack/encode.mjs";
+/** @typedef {typeof import("../vendor/msgpack/decode.mjs")} Decoding */
+/** @typedef {typeof import("../vendor/msgpack/encode.mjs")} Encoding */
 
 export const LABEL = "live";
 // The node's largest message is a greeting with the recent comments.
@@ -21,13 +21,27 @@ const LIMITS = {
   maxExtLength: 0,
 };
 
+/** @type {Promise<[Decoding, Encoding]> | undefined} */
+let loading;
+
+/** msgpack's 16 modules are fetched beside the joining, not before it: nothing is said before that. */
+const msgpack = () =>
+  (loading ??= Promise.all([
+    import("../vendor/msgpack/decode.mjs"),
+    import("../vendor/msgpack/encode.mjs"),
+  ]).catch((error) => {
+    loading = undefined; // the network was gone: the next message asks again
+    throw error;
+  }));
+
 /**
  * @param {unknown} data of a message event
- * @returns {Record<string, any> | null} a map with a `type`, or null for anything else
+ * @returns {Promise<Record<string, any> | null>} a map with a `type`, or null for anything else
  */
-export function messageOf(data) {
+export async function messageOf(data) {
   if (!(data instanceof ArrayBuffer) || data.byteLength > MESSAGE_BYTES_MAX) return null;
   try {
+    const [{ decode }] = await msgpack();
     const value = /** @type {any} */ (decode(data, LIMITS));
     if (value === null || typeof value !== "object" || Array.isArray(value)) return null;
     return typeof value.type === "string" ? value : null;
@@ -38,9 +52,12 @@ export function messageOf(data) {
 
 /**
  * @param {Record<string, unknown>} message
- * @returns {Uint8Array<ArrayBuffer>}
+ * @returns {Promise<Uint8Array<ArrayBuffer>>}
  */
-export const encoded = (message) => encode(message);
+export async function encoded(message) {
+  const [, { encode }] = await msgpack();
+  return encode(message);
+}
 
 /**
  * Which slots flow, of a greeting or of a change; null where the message does not say.
@@ -80,8 +97,9 @@ export function teacherOf(message) {
 export function openLive(pc, onMessage) {
   const channel = pc.createDataChannel(LABEL, { ordered: true });
   channel.binaryType = "arraybuffer";
-  channel.addEventListener("message", (event) => {
-    const message = messageOf(event.data);
+  channel.addEventListener("message", async ({ data }) => {
+    // All messages wait for the same modules, so they keep their order.
+    const message = await messageOf(data);
     if (message !== null) onMessage(message);
   });
   return channel;

@@ -301,7 +301,7 @@ export class MediaSession extends EventTarget {
    */
   #hear(pc, message) {
     if (this.#path?.pc !== pc) return;
-    if (message.type === "ping") this.#path.channel.send(encoded({ type: "pong" }));
+    if (message.type === "ping") void pong(this.#path.channel);
     this.#emit("message", message);
     if (message.type === "ended") this.#finish("class_ended");
     // Final: two tabs that take the place from each other would never stop. But while this page is
@@ -359,6 +359,15 @@ async function remove(location, reason) {
   } catch {
     // Said above.
   }
+}
+
+/**
+ * Answer a ping: the node takes who does not for gone.
+ * @param {RTCDataChannel} channel
+ */
+async function pong(channel) {
+  const message = await encoded({ type: "pong" });
+  if (isOpen(channel)) channel.send(message);
 }
 
 /**
