@@ -15,7 +15,10 @@ import pytest
 from playwright.sync_api import Browser, Playwright, sync_playwright
 
 from tests.browser.browsers import PAGES, launch_students, launch_teacher, write_mic
+from tests.browser.shares import shared
 from tests.lectern.running import Up
+
+__all__ = ["shared"]
 
 
 class _QuietHandler(http.server.SimpleHTTPRequestHandler):

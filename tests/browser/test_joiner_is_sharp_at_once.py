@@ -2,48 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
 from tests.browser import stopwatch
-from tests.browser.browsers import chromium_context, open_source
-from tests.browser.journeys import Journey, share, start_class, teacher_creates_class
-from tests.lectern.running import Up
+from tests.browser.shares import Shared
 
 pytestmark = pytest.mark.browser("chromium")
 
 FIRST_PICTURE_MS_MAX = 500
 LIVE_MS_MAX = 1500
 LIVE_AGE_MS_MAX = 500
-
-
-@dataclass
-class Shared:
-    """A class whose teacher shares the source tab."""
-
-    teacher: Journey
-    source: Page
-    link: str
-    url: str
-
-    def keyframes_asked(self) -> int:
-        """Return how many keyframes the teacher's browser was asked for (RFC 4585: PLI)."""
-        asked: int = stopwatch.video_counters(self.teacher.page, "outbound")["pliCount"]
-        return asked
-
-
-@pytest.fixture
-def shared(server: Up, teacher_browser: Browser, source_url: str) -> Shared:
-    url = server.url.replace("127.0.0.1", "localhost")
-    teaching = chromium_context(teacher_browser)
-    teacher, link = teacher_creates_class(teaching, url, capacity=50)
-    source = open_source(teaching, source_url)
-    teacher.page.bring_to_front()
-    start_class(teacher.page)
-    share(teacher.page)
-    return Shared(teacher, source, link, url)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +55,9 @@ def test_joiner_into_a_long_moving_share_is_live_for_one_keyframe(
     live_ms = stopwatch.live_after_ms(student.page, LIVE_AGE_MS_MAX)
     student.page.wait_for_timeout(2000)
     cost = shared.keyframes_asked() - asked
-    print(f"first picture {first_ms:.0f} ms, live {live_ms:.0f} ms after the click: {cost} keyframe")
+    print(
+        f"first picture {first_ms:.0f} ms, live {live_ms:.0f} ms after the click: {cost} keyframe"
+    )
     assert first_ms <= FIRST_PICTURE_MS_MAX
     assert live_ms <= LIVE_MS_MAX
     assert cost <= 1

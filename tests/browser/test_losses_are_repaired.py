@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -105,7 +106,7 @@ def test_video_does_not_freeze_and_repairs_are_counted(
     far_class.link.set_both(loss=0)
 
     stamps = [picture["at_ms"] for picture in seen]
-    gaps = sorted(b - a for a, b in zip(stamps, stamps[1:], strict=False))
+    gaps = sorted(b - a for a, b in itertools.pairwise(stamps))
     share_lost = {
         end: (after[end]["lost"] - before[end]["lost"])
         / sum(after[end][name] - before[end][name] for name in ("lost", "forwarded"))

@@ -20,6 +20,7 @@ const LOSS_LOW: f64 = 0.02;
 const LOSS_DEVIATIONS: f64 = 2.0;
 const LOSS_INTERVAL: Duration = Duration::from_millis(500);
 const LOSS_PACKETS_MIN: u64 = 20;
+const LOSS_INTERVALS_SMOOTHED: f64 = 4.0;
 
 #[derive(Debug)]
 pub struct Pacer {
@@ -30,6 +31,8 @@ pub struct Pacer {
     seen: u64,
     lost: u64,
     judged: Option<Time>,
+    /// Smoothed over a few seconds.
+    loss: f64,
 }
 
 impl Default for Pacer {
@@ -42,6 +45,7 @@ impl Default for Pacer {
             seen: 0,
             lost: 0,
             judged: None,
+            loss: 0.0,
         }
     }
 }
@@ -83,6 +87,7 @@ impl Pacer {
             return;
         }
         let loss = self.lost as f64 / self.seen as f64;
+        self.loss += (loss - self.loss) / LOSS_INTERVALS_SMOOTHED;
         // Of a few packets, twice as many may be lost by chance: that would pull the rate to its floor.
         let chance = LOSS_DEVIATIONS * (LOSS_HIGH * (1.0 - LOSS_HIGH) / self.seen as f64).sqrt();
         if loss > LOSS_HIGH + chance {
@@ -92,6 +97,11 @@ impl Pacer {
         }
         self.rate_bps = self.rate_bps.clamp(RATE_BPS_MIN, RATE_BPS_MAX);
         (self.seen, self.lost, self.judged) = (0, 0, Some(now));
+    }
+
+    /// Whether the line loses so much that repairs are lost as well.
+    pub fn is_lossy(&self) -> bool {
+        self.loss > LOSS_LOW
     }
 
     pub fn rate_bps(&self) -> u64 {

@@ -19,7 +19,7 @@ use crate::rtcp;
 use crate::slot::SlotState;
 use crate::srtp::Sealer;
 
-use repairs::Repairs;
+use repairs::{Repair, Repairs};
 pub use send::Plan;
 use sink::Sink;
 use start::Unconfirmed;
@@ -36,6 +36,7 @@ pub struct ViewerCounters {
     pub header_bytes: u64,
     pub padding_bytes: u64,
     pub repaired_packets: u64,
+    pub tails: u64,
     pub nacks: u64,
     pub nacks_unanswered: u64,
     pub nacks_refused: u64,
@@ -44,6 +45,14 @@ pub struct ViewerCounters {
     pub skips: u64,
     pub feedback_packets: u64,
     pub feedback_lost: u64,
+}
+
+/// The last packet of a picture, and when to send it once more if no other follows.
+#[derive(Clone, Copy, Debug)]
+struct Tail {
+    at: Time,
+    repair: Repair,
+    bytes: usize,
 }
 
 pub struct Viewer {
@@ -57,6 +66,9 @@ pub struct Viewer {
     reports: VecDeque<(u32, Time)>,
     pub wants_keyframe: bool,
     starts_again: bool,
+    /// When a loss was last heard of.
+    lost_at: Option<Time>,
+    tail: Option<Tail>,
     /// The first picture, until the viewer is known to have its beginning.
     unconfirmed: Option<Unconfirmed>,
 }
@@ -75,6 +87,8 @@ impl Viewer {
             reports: VecDeque::new(),
             wants_keyframe: false,
             starts_again: false,
+            lost_at: None,
+            tail: None,
             unconfirmed: None,
         })
     }
@@ -140,6 +154,7 @@ impl Viewer {
             ("header_bytes_out", c.header_bytes),
             ("padding_bytes_out", c.padding_bytes),
             ("packets_repaired", c.repaired_packets),
+            ("tails_repeated", c.tails),
             ("nacks", c.nacks),
             ("nacks_unanswered", c.nacks_unanswered),
             ("nacks_refused", c.nacks_refused),

@@ -62,6 +62,8 @@ impl Viewer {
     ) {
         let Some(index) = self.sinks.iter().position(|s| s.spec.ssrc == media) else { return };
         let (sink, round_trip) = (&self.sinks[index], self.round_trip());
+        let lossy = self.pacer.is_lossy();
+        self.lost_at = Some(now);
         let ring = &slots[sink.spec.slot as usize].ring;
         for sequence in sequences.take(self.repairs.admit(now)) {
             self.counters.nacks += 1;
@@ -75,7 +77,7 @@ impl Viewer {
             };
             let bytes = sink.header_bytes + RTX_HEADER_BYTES + length;
             let repair = Repair { sink: index, sequence, position };
-            if self.repairs.ask(now, round_trip, repair, bytes) == Asked::Refused {
+            if self.repairs.ask(now, round_trip, repair, bytes, lossy) == Asked::Refused {
                 self.counters.nacks_refused += 1;
             }
         }

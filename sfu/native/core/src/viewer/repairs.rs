@@ -20,8 +20,13 @@ const REMEMBERED_MAX: usize = 512;
 /// Sequence numbers looked at per viewer: libwebrtc asks for at most 1000 at once, and every 20 ms.
 const ASKS_BURST_MAX: u32 = 1000;
 const ASKS_PER_SECOND_MAX: u32 = 10_000;
-/// A packet that is asked for once more has lost its repair or the request: then two copies go out.
-const COPIES_OF_REPEATED: u8 = 2;
+/// On a line that loses much a repair is sent twice, and so is what is asked for once more: a repair
+/// that is lost costs its receiver another 100 ms, the wait of libwebrtc.
+const COPIES_MAX: usize = 2;
+/// The end of a frame is missed only when the next one comes. On a line that loses, the last packet goes
+/// out once more after `TAIL_WAIT`, so often at most: with 1200 B, 144 kbit/s.
+const TAILS_PER_SECOND_MAX: u32 = 15;
+pub const TAIL_WAIT: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repair {
@@ -57,6 +62,8 @@ pub struct Repairs {
     spent_bytes: usize,
     asks: u32,
     asks_since: Option<Time>,
+    tails: u32,
+    tails_since: Option<Time>,
 }
 
 impl Repairs {
@@ -75,8 +82,16 @@ impl Repairs {
         (ASKS_BURST_MAX - self.asks.min(ASKS_BURST_MAX)) as usize
     }
 
-    /// Take one sequence number that was asked for; `bytes` is what its repair costs.
-    pub fn ask(&mut self, now: Time, round_trip: Duration, repair: Repair, bytes: usize) -> Asked {
+    /// Take one sequence number that was asked for; `bytes` is what its repair costs, `lossy` says that
+    /// repairs are lost as well.
+    pub fn ask(
+        &mut self,
+        now: Time,
+        round_trip: Duration,
+        repair: Repair,
+        bytes: usize,
+        lossy: bool,
+    ) -> Asked {
         self.asks += 1;
         if self.memory.is_empty() {
             self.memory.resize(REMEMBERED_MAX, None);
@@ -90,11 +105,25 @@ impl Repairs {
             return Asked::Refused;
         }
         *known = Some(Memory { sink: repair.sink, sequence: repair.sequence, sent: None });
-        for _ in 0..if before.is_some() { COPIES_OF_REPEATED } else { 1 } {
+        let rich = self.spent_bytes < REPAIR_BURST_BYTES_MAX / 2;
+        for _ in 0..if rich && (lossy || before.is_some()) { COPIES_MAX } else { 1 } {
             self.spent_bytes += bytes;
             self.waiting.push_back((repair, bytes));
         }
         Asked::Queued
+    }
+
+    /// Send the last packet of a frame once more, unasked; false: enough of that in this second.
+    pub fn add_tail(&mut self, now: Time, repair: Repair, bytes: usize) -> bool {
+        if self.tails_since.is_none_or(|at| now.since(at) >= Duration::from_secs(1)) {
+            (self.tails, self.tails_since) = (0, Some(now));
+        }
+        let admitted = self.tails < TAILS_PER_SECOND_MAX && self.waiting.len() < WAITING_MAX;
+        if admitted {
+            self.tails += 1;
+            self.waiting.push_back((repair, bytes));
+        }
+        admitted
     }
 
     /// The next one to send and its bytes; it stays until `sent`.
@@ -146,7 +175,8 @@ mod tests {
     #[test]
     fn a_repeat_within_a_round_trip_is_not_sent_twice_and_after_it_doubly() {
         let mut repairs = Repairs::default();
-        let mut ask = |repairs: &mut Repairs, at| repairs.ask(ms(at), ROUND_TRIP, repair(7), 1000);
+        let ask =
+            |repairs: &mut Repairs, at| repairs.ask(ms(at), ROUND_TRIP, repair(7), 1000, false);
         assert_eq!(ask(&mut repairs, 0), Asked::Queued);
         assert_eq!(ask(&mut repairs, 1), Asked::Repeated, "it waits");
         assert_eq!(send_all(&mut repairs, ms(10)), [7]);
@@ -164,7 +194,7 @@ mod tests {
             repairs.earn(1200);
             for sequence in 0..20 {
                 let sequence = (round as u16).wrapping_mul(20).wrapping_add(sequence);
-                repairs.ask(ms(round), ROUND_TRIP, repair(sequence), 1200);
+                repairs.ask(ms(round), ROUND_TRIP, repair(sequence), 1200, true);
             }
             repaired += send_all(&mut repairs, ms(round)).len() * 1200;
         }
@@ -179,7 +209,7 @@ mod tests {
         for at in 0..1000 {
             let admitted = repairs.admit(ms(at));
             for sequence in 0..admitted {
-                repairs.ask(ms(at), ROUND_TRIP, repair(sequence as u16), 1200);
+                repairs.ask(ms(at), ROUND_TRIP, repair(sequence as u16), 1200, false);
             }
             looked += admitted as u32;
         }
@@ -191,7 +221,7 @@ mod tests {
     fn no_more_wait_than_there_is_room_for() {
         let mut repairs = Repairs::default();
         for sequence in 0..2000 {
-            repairs.ask(ms(0), ROUND_TRIP, repair(sequence), 10);
+            repairs.ask(ms(0), ROUND_TRIP, repair(sequence), 10, false);
         }
         assert_eq!(send_all(&mut repairs, ms(0)).len(), WAITING_MAX);
     }

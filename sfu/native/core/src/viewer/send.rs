@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::repairs::{Repair, TAIL_WAIT};
 use super::sink::Sink;
 use super::start::Unconfirmed;
-use super::{Viewer, ROUND_TRIP_FIRST};
+use super::{Tail, Viewer, ROUND_TRIP_FIRST};
 use crate::api::{Outbox, Run};
 use crate::codec;
 use crate::ids::{PathId, Slot, Time};
@@ -15,6 +16,8 @@ use crate::srtp::Sealer;
 /// A packet that waited longer than this in a live stream is not worth sending: go on at a keyframe.
 const VIDEO_BACKLOG_MAX: Duration = Duration::from_millis(1500);
 const AUDIO_BACKLOG_PACKETS_MAX: u64 = 25;
+/// A line that lost something so lately is one that loses.
+const LOSS_MEMORY: Duration = Duration::from_secs(30);
 /// RTP padding makes packets of nearly one size into one GSO send.
 const PADDING_BYTES_MAX: usize = 32;
 const EXTENSIONS_MAX: usize = 3;
@@ -59,6 +62,10 @@ impl Viewer {
         if self.again_at().is_some_and(|at| at <= now) {
             self.start_again(slots);
         }
+        if let Some(tail) = self.tail.take_if(|tail| tail.at <= now) {
+            let added = self.repairs.add_tail(now, tail.repair, tail.bytes);
+            self.counters.tails += u64::from(added);
+        }
         let more = self.plan(now, slots, keyframe_is_near, plan);
         let (mut from, items) = (0, &plan.items);
         while from < items.len() {
@@ -70,7 +77,8 @@ impl Viewer {
         self.repairs
             .earn(plan.items.iter().filter(|i| i.repair_of.is_none()).map(|i| i.bytes).sum());
         let more = more.then(|| self.pacer.next(now));
-        more.into_iter().chain(self.again_at()).min()
+        let tail_at = self.tail.map(|tail| tail.at);
+        [more, self.again_at(), tail_at].into_iter().flatten().min()
     }
 
     fn again_at(&self) -> Option<Time> {
@@ -293,6 +301,7 @@ impl Viewer {
             *out.bytes.last_mut().expect("just padded") = padding as u8;
         }
         out.bytes.resize(out.bytes.len() + sealer.tag_bytes(), 0);
+        let sequence = sink.stream.next_sequence();
         let stream = match (&item.repair_of, &mut sink.repair) {
             (Some(_), Some(repair)) => repair,
             _ => {
@@ -307,6 +316,12 @@ impl Viewer {
             sink.packets = sink.packets.wrapping_add(1);
             sink.octets = sink.octets.wrapping_add(payload.len() as u32);
             sink.first_sent.get_or_insert(now);
+            let loses = self.lost_at.is_some_and(|at| now.since(at) < LOSS_MEMORY);
+            if slot.slot == Slot::Video && loses && sink.repair.is_some() {
+                let bytes = item.bytes + RTX_HEADER_BYTES;
+                let repair = Repair { sink: item.sink, sequence, position: item.position };
+                self.tail = Some(Tail { at: now + TAIL_WAIT, repair, bytes });
+            }
         } else {
             self.counters.repaired_packets += 1;
         }

@@ -168,14 +168,24 @@ impl Peer {
     }
 
     pub fn subscribe_without_repair(&self, world: &mut World) {
-        self.subscribe_as(world, None, false);
+        self.subscribe_as(world, None, false, 30_000);
+    }
+
+    pub fn subscribe_from(&self, world: &mut World, first_sequence: u16) {
+        self.subscribe_as(world, None, true, first_sequence);
     }
 
     pub fn subscribe_with(&self, world: &mut World, transport_cc: Option<u8>) {
-        self.subscribe_as(world, transport_cc, true);
+        self.subscribe_as(world, transport_cc, true, 30_000);
     }
 
-    fn subscribe_as(&self, world: &mut World, transport_cc: Option<u8>, repairs: bool) {
+    fn subscribe_as(
+        &self,
+        world: &mut World,
+        transport_cc: Option<u8>,
+        repairs: bool,
+        first_sequence: u16,
+    ) {
         let video = SinkSpec {
             slot: Slot::Video,
             mid: "v".into(),
@@ -183,7 +193,7 @@ impl Peer {
             ssrc: Ssrc(0x9000 + u32::from(self.id) * 4),
             rtx_ssrc: repairs.then(|| Ssrc(0x9001 + u32::from(self.id) * 4)),
             cname: "node".into(),
-            first_sequence: 30_000,
+            first_sequence,
             extensions: ExtensionIds { transport_cc, mid: Some(6), ..Default::default() },
             nack: true,
         };
@@ -290,6 +300,11 @@ impl Peer {
         }
         self.taken = world.sent.len();
         got
+    }
+
+    /// The world has forgotten what it sent.
+    pub fn forget_taken(&mut self) {
+        self.taken = 0;
     }
 
     /// Compounds of RTCP sent to us so far, opened; may be asked only once.
