@@ -16,7 +16,8 @@ from tests.browser import stopwatch
 from tests.browser.shares import Shared
 from tests.lectern.running import ROOT, environment
 
-pytestmark = [pytest.mark.browser("chromium"), pytest.mark.timeout(240)]
+# A figure about two cores: alone, so in the long run.
+pytestmark = [pytest.mark.browser("chromium"), pytest.mark.timeout(240), pytest.mark.long]
 
 VIEWERS = 100
 WITHIN_S = 1.0
