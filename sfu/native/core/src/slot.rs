@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::api::{CodecKind, CodecSpec};
+use crate::api::CodecSpec;
 use crate::codec;
 use crate::ids::{Slot, Time};
 use crate::ring::{Meta, Ring};
@@ -58,6 +58,13 @@ pub struct SlotState {
     offset: Option<u32>,
     last: Option<(u32, Time)>,
     source_timestamp: Option<u32>,
+    /// The timestamp under which a picture has begun: what comes before it (SEI) begins none.
+    begun: Option<u32>,
+    /// Reads the current source's packets.
+    reader: codec::Reader,
+    codec: Option<u8>,
+    frame_is_droppable: bool,
+    newest_frame: u64,
     picture: Option<Picture>,
     awaits_keyframe: bool,
 }
@@ -77,6 +84,11 @@ impl SlotState {
             offset: None,
             last: None,
             source_timestamp: None,
+            begun: None,
+            reader: codec::Reader::default(),
+            codec: None,
+            frame_is_droppable: false,
+            newest_frame: 0,
             picture: None,
             awaits_keyframe: slot == Slot::Video,
         }
@@ -87,25 +99,34 @@ impl SlotState {
         self.offset = None;
         self.clock = None;
         self.source_timestamp = None;
+        self.begun = None;
+        self.reader = codec::Reader::default();
         self.awaits_keyframe = self.slot == Slot::Video;
     }
 
     /// Store a packet of the current source. `lost_before`: what was between it and the last is gone.
     pub fn admit(&mut self, packet: &Packet<'_>, spec: &CodecSpec, lost_before: bool) -> Admitted {
         self.awaits_keyframe |= lost_before && self.slot == Slot::Video;
-        let Some(glance) = codec::glance(spec.kind, packet.payload) else {
-            return self.refused();
-        };
+        let glance = self.reader.glance(spec.kind, packet.payload, packet.descriptor);
+        let Some(glance) = glance else { return self.refused() };
         let Some(codec) = self.codec_index(spec) else { return self.refused() };
         let new_time = self.source_timestamp != Some(packet.timestamp);
         self.source_timestamp = Some(packet.timestamp);
-        let starts_frame = glance.starts_frame.unwrap_or(new_time);
         // H264 sends parameter sets and slices of one picture as several such packets: the first counts.
-        let keyframe = self.slot == Slot::Video && glance.starts_keyframe && new_time;
+        let video = self.slot == Slot::Video;
+        let keyframe = video && glance.starts_keyframe && self.begun != Some(packet.timestamp);
+        if !glance.is_prefix {
+            self.begun = Some(packet.timestamp);
+        }
+        let starts_frame = glance.starts_frame.unwrap_or(new_time) || keyframe;
         if self.awaits_keyframe && !keyframe {
             return self.refused();
         }
         self.awaits_keyframe = false;
+        if starts_frame {
+            self.frame_is_droppable = video && glance.non_reference;
+            self.newest_frame = self.ring.end();
+        }
         let timestamp = self.timestamp_out(packet, spec.clock_rate);
         let meta = Meta {
             timestamp,
@@ -113,9 +134,12 @@ impl SlotState {
             codec,
             starts_frame,
             keyframe,
+            droppable: self.frame_is_droppable,
             arrived: packet.arrived,
         };
-        let position = self.ring.push(meta, packet.payload);
+        let descriptor = if glance.described { packet.descriptor } else { &[] };
+        let position = self.ring.push(meta, packet.payload, descriptor);
+        self.codec = Some(codec);
         self.last = Some((timestamp, packet.arrived));
         self.note_picture(position, timestamp, keyframe, packet.payload.len() as u64);
         Admitted { stored: true, keyframe, needs_keyframe: false }
@@ -151,6 +175,16 @@ impl SlotState {
         self.picture.map(|p| p.position).filter(|&p| p > position)
     }
 
+    /// The index of the codec that flows; None while nothing does.
+    pub fn codec(&self) -> Option<u8> {
+        self.codec
+    }
+
+    /// Where the newest frame begins: those before it are whole.
+    pub fn newest_frame(&self) -> u64 {
+        self.newest_frame
+    }
+
     /// Forget the picture once nothing has flowed for a while: a pause must not be replayed as if live.
     /// Returns whether the flow ended just now.
     pub fn note_silence(&mut self, now: Time) -> bool {
@@ -158,6 +192,7 @@ impl SlotState {
         if self.flows && silent {
             self.flows = false;
             self.picture = None;
+            self.codec = None;
             return true;
         }
         false
@@ -200,6 +235,9 @@ impl SlotState {
                 Some(Picture { position, timestamp, keyframe_bytes: 0, bytes: 0, frames: 0 });
         }
         let Some(picture) = &mut self.picture else { return };
+        if self.frame_is_droppable {
+            return; // a replay goes without it
+        }
         picture.bytes += bytes;
         if picture.timestamp == timestamp && picture.frames <= 1 {
             picture.keyframe_bytes += bytes;
@@ -217,37 +255,10 @@ impl Picture {
     }
 }
 
-/// Whether a viewer that offered `theirs` can decode what was announced as `ours`.
-pub fn plays(theirs: &CodecSpec, ours: &CodecSpec) -> bool {
-    theirs.kind == ours.kind
-        && theirs.clock_rate == ours.clock_rate
-        && match ours.kind {
-            CodecKind::H264 => {
-                let mode = |c: &CodecSpec| {
-                    parameter(&c.fmtp, "packetization-mode").unwrap_or("0").to_owned()
-                };
-                mode(theirs) == mode(ours)
-            }
-            CodecKind::Vp9 => {
-                let profile =
-                    |c: &CodecSpec| parameter(&c.fmtp, "profile-id").unwrap_or("0").to_owned();
-                profile(theirs) == profile(ours)
-            }
-            CodecKind::Other => false,
-            CodecKind::Vp8 | CodecKind::Av1 | CodecKind::Opus => true,
-        }
-}
-
-fn parameter<'a>(fmtp: &'a str, name: &str) -> Option<&'a str> {
-    fmtp.split(';')
-        .filter_map(|p| p.trim().split_once('='))
-        .find(|(k, _)| *k == name)
-        .map(|(_, v)| v)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::CodecKind;
 
     fn vp8() -> CodecSpec {
         CodecSpec {
@@ -275,6 +286,7 @@ mod tests {
             timestamp,
             arrived: Time(ms * 1_000_000),
             payload,
+            descriptor: &[],
         }
     }
 

@@ -3,11 +3,12 @@
 //! Seeded: a failing seed is a test case. The iterations are split over threads by parser.
 
 use lectern_core::api::Profile;
+use lectern_core::codec::vp8;
 use lectern_core::demux::{self, Kind};
 use lectern_core::ids::{Ssrc, Time};
 use lectern_core::rtcp::{self, Packet};
 use lectern_core::srtp::{Opener, TestSealer};
-use lectern_core::{rtp, stun, twcc, vp8};
+use lectern_core::{rtp, stun, twcc};
 
 const ITERATIONS: usize = 100_000;
 

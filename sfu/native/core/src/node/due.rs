@@ -47,6 +47,7 @@ impl Node {
                     ));
                     tally.media_packets_out += viewer.counters.packets - before;
                     note(viewer.report(now, &room.slots, rtcp));
+                    viewer.say_what_plays(session.id, events);
                     room.take_wish(viewer);
                     if let Some(at) = room.due() {
                         timers.set_earlier(&mut room.wake, at, Target::Room(room.id));
@@ -96,7 +97,7 @@ impl Node {
 
     /// Serve viewers of rooms with new packets until the outbox is full; the rest come next turn.
     pub(super) fn flush(&mut self, now: Time, out: &mut Outbox) {
-        let Node { sessions, rooms, timers, tally, flushing, scratch, .. } = self;
+        let Node { sessions, rooms, timers, events, tally, flushing, scratch, .. } = self;
         while let Some(&id) = flushing.front() {
             let Some(room) = rooms.get_mut(&id) else {
                 flushing.pop_front();
@@ -125,6 +126,7 @@ impl Node {
                 if let Some(at) = more {
                     timers.set_earlier(&mut session.wake, at, Target::Session(session.id));
                 }
+                viewer.say_what_plays(session.id, events);
                 if std::mem::take(&mut viewer.wants_keyframe) {
                     room.want_keyframe(false);
                 }

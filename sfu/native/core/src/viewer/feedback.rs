@@ -63,14 +63,14 @@ impl Viewer {
             let sink = &self.sinks[index];
             let known = sink.numbering.index_of(sequence).and_then(|i| sink.numbering.position(i));
             // Without RTX a resend would have to be identical bytes; those are not kept.
-            let (Some(position), true) = (known, sink.repair.is_some()) else {
+            let (Some((position, shift)), true) = (known, sink.repair.is_some()) else {
                 self.counters.nacks_unanswered += 1;
                 continue;
             };
             let repeated = self.repaired.iter().any(|r| (r.0, r.1) == (index, sequence))
                 || self.repairs.iter().any(|r| (r.sink, r.sequence) == (index, sequence));
             if !repeated && self.repairs.len() < REPAIRS_MAX {
-                self.repairs.push_back(Repair { sink: index, sequence, position });
+                self.repairs.push_back(Repair { sink: index, sequence, position, shift });
             }
         }
     }
@@ -87,8 +87,7 @@ impl Viewer {
         if let (true, Start::At(position)) = (fresh, slot.start(true)) {
             if sink.first_sent.is_some() && sink.starts_again < STARTS_AGAIN_MAX {
                 sink.starts_again += 1;
-                sink.position = Some(position);
-                sink.live_from = slot.ring.end();
+                sink.replay(position, slot);
                 self.starts_again = true;
                 return;
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Viewer;
 use crate::api::{Outbox, Run};
-use crate::codec;
+use crate::codec::{self, vp8::Shift};
 use crate::ids::{PathId, Slot, Time};
 use crate::rtp;
 use crate::slot::{SlotState, Start};
@@ -17,13 +17,14 @@ const AUDIO_BACKLOG_PACKETS_MAX: u64 = 25;
 const REPAIRED_MEMORY_MAX: usize = 128;
 /// RTP padding makes packets of nearly one size into one GSO send.
 const PADDING_BYTES_MAX: usize = 32;
-const EXTENSIONS_MAX: usize = 3;
+const EXTENSIONS_MAX: usize = 4;
 const RTX_HEADER_BYTES: usize = 2;
 
 #[derive(Clone, Copy)]
 struct Planned {
     sink: usize,
     position: u64,
+    shift: Shift,
     /// The number it went out under the first time.
     repair_of: Option<u16>,
     /// Unpadded and without the tag.
@@ -77,6 +78,7 @@ impl Viewer {
             for index in 0..self.sinks.len() {
                 let slot = &slots[self.sinks[index].spec.slot as usize];
                 if (slot.slot != Slot::Video) == audio {
+                    self.sinks[index].judge(slot);
                     self.settle(now, index, slot, keyframe_is_near);
                     more |= self.plan_new(index, slot, packets_max, plan);
                 }
@@ -111,17 +113,15 @@ impl Viewer {
                 Some(picture) if video => Some(picture),
                 _ => None,
             };
-            if sink.position.is_some() {
-                sink.live_from = slot.ring.end();
+            if let Some(picture) = sink.position {
+                sink.replay(picture, slot);
                 return;
             }
         }
         match slot.start(keyframe_is_near) {
-            Start::At(position) => {
-                sink.position = Some(position);
-                sink.live_from = slot.ring.end();
-            }
-            Start::NeedsKeyframe => self.wants_keyframe = true,
+            Start::At(position) => sink.replay(position, slot),
+            // Another picture in the same codec would not help, and would cost everybody.
+            Start::NeedsKeyframe => self.wants_keyframe |= sink.plays,
         }
     }
 
@@ -138,19 +138,29 @@ impl Viewer {
         while let (Some(meta), Some(length)) =
             (slot.ring.meta(position), slot.ring.payload_length(position))
         {
-            let codec = &slot.codecs[usize::from(meta.codec)];
-            if sink.payload_type(meta.codec, codec).is_none() {
+            if sink.payload_type(meta.codec, &slot.codecs).is_none() {
                 position += 1;
                 continue;
             }
-            let bytes = sink.header_bytes + length;
+            if sink.leaves_out(position, meta, slot) {
+                self.counters.frames_left_out += u64::from(meta.starts_frame);
+                position += 1;
+                continue;
+            }
+            let bytes = sink.header_bytes(&slot.ring, position) + length;
             let replay = position < sink.live_from;
             if plan.items.len() >= packets_max || !self.pacer.fits(planned, bytes, replay) {
                 sink.position = Some(position);
                 return true;
             }
-            let may_pad = codec::may_pad(codec.kind);
-            plan.items.push(Planned { sink: index, position, repair_of: None, bytes, may_pad });
+            plan.items.push(Planned {
+                sink: index,
+                position,
+                shift: sink.shift,
+                repair_of: None,
+                bytes,
+                may_pad: codec::may_pad(slot.codecs[usize::from(meta.codec)].kind),
+            });
             planned += bytes;
             position += 1;
         }
@@ -183,8 +193,9 @@ impl Viewer {
             plan.items.push(Planned {
                 sink: repair.sink,
                 position: repair.position,
+                shift: repair.shift,
                 repair_of: Some(repair.sequence),
-                bytes: sink.header_bytes + RTX_HEADER_BYTES + length,
+                bytes: sink.header_bytes(ring, repair.position) + RTX_HEADER_BYTES + length,
                 may_pad: false,
             });
             self.repairs.pop_front();
@@ -249,6 +260,10 @@ impl Viewer {
         add(ids.mid, sink.spec.mid.as_bytes());
         add(ids.transport_cc, &transport_sequence);
         add(ids.abs_send_time, &send_time);
+        let descriptor = slot.ring.descriptor(item.position);
+        if !descriptor.is_empty() {
+            add(ids.dependency_descriptor, descriptor);
+        }
         if ids.transport_cc.is_some() {
             self.transport_sequence = self.transport_sequence.wrapping_add(1);
         }
@@ -266,11 +281,13 @@ impl Viewer {
             &extensions[..count],
         );
         let payload_offset = out.bytes.len() - start;
-        debug_assert_eq!(payload_offset, sink.header_bytes);
+        debug_assert_eq!(payload_offset, sink.header_bytes(&slot.ring, item.position));
         if let Some(sequence) = item.repair_of {
             out.bytes.extend_from_slice(&sequence.to_be_bytes());
         }
+        let payload_start = out.bytes.len();
         out.bytes.extend_from_slice(payload);
+        item.shift.apply(&mut out.bytes[payload_start..]);
         if padding > 0 {
             out.bytes.resize(out.bytes.len() + padding, 0);
             *out.bytes.last_mut().expect("just padded") = padding as u8;
@@ -279,7 +296,7 @@ impl Viewer {
         let stream = match (&item.repair_of, &mut sink.repair) {
             (Some(_), Some(repair)) => repair,
             _ => {
-                sink.numbering.sent(sink.stream.next_index(), item.position);
+                sink.numbering.sent(sink.stream.next_index(), item.position, item.shift);
                 &mut sink.stream
             }
         };
