@@ -18,7 +18,9 @@ SilentEvent: TypeAlias = tuple[
     Literal["silent"], int, int
 ]  # session, ms since the last sign of life
 SlotEvent: TypeAlias = tuple[Literal["slot"], int, Slot, bool]  # room, slot, media flows
-Event: TypeAlias = DtlsEvent | ReachableEvent | SilentEvent | SlotEvent
+# session, slot: whether the viewer offered the codec that flows there now; said when it changes
+PlaysEvent: TypeAlias = tuple[Literal["plays"], int, Slot, bool]
+Event: TypeAlias = DtlsEvent | ReachableEvent | SilentEvent | SlotEvent | PlaysEvent
 
 class Track:
     """One RTP stream that a publisher sends: what to expect and under which numbers.

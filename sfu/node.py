@@ -159,6 +159,8 @@ class Node:
                 session.reachable()
             elif event[0] == "silent":
                 session.silent(event[2])
+            elif event[0] == "plays":
+                session.plays(event[2], event[3])
 
     # What signaling asks (`sfu.internal`).
 

@@ -185,6 +185,9 @@ fn converted(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTuple>> {
         }
         Event::Reachable { session } => ("reachable", session.0).into_pyobject(py),
         Event::Silent { session, ms_ago } => ("silent", session.0, ms_ago).into_pyobject(py),
+        Event::SlotPlays { session, slot, plays } => {
+            ("plays", session.0, slot_name(slot), plays).into_pyobject(py)
+        }
         Event::SlotFlows { room, slot, flows } => {
             ("slot", room.0, slot_name(slot), flows).into_pyobject(py)
         }
