@@ -10,7 +10,7 @@ from playwright.sync_api import Page
 CODECS: Final = ("VP8", "VP9", "H264", "AV1")
 USED_S_MAX = 15.0
 
-# Statistics of the newest connection's picture: {codec, decoder, frames} or {encoder, ...}, by kind of stream.
+# Statistics of the newest connection's picture, and its codec, by kind of stream.
 _VIDEO = """async (type) => {
   const stats = await connections.at(-1).getStats();
   for (const one of stats.values()) {

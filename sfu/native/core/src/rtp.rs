@@ -321,6 +321,21 @@ mod tests {
     }
 
     #[test]
+    fn a_long_value_makes_the_header_a_two_byte_one() {
+        for length in [1usize, 15, 16, 17, 95, 255] {
+            let long = vec![7u8; length];
+            let values: [(u8, &[u8]); 3] = [(4, b"v"), (3, &[1, 2]), (9, &long)];
+            let packet = written(&values);
+            let header = Header::parse(&packet).unwrap();
+            let (profile, _) = header.extension.clone().unwrap();
+            assert_eq!(profile, if length > 16 { TWO_BYTE_PROFILE } else { ONE_BYTE_PROFILE });
+            assert!(header.extensions(&packet).eq(values));
+            assert_eq!(header_bytes(values.iter().map(|(_, v)| v.len())), packet.len());
+        }
+        assert_eq!(header_bytes([].into_iter()), written(&[]).len());
+    }
+
+    #[test]
     fn a_malformed_element_ends_them() {
         assert_eq!(elements(0xBEDE, &[0x10, 0xAA, 0xF0, 0, 0x20, 1, 0, 0]), [(1, vec![0xAA])]);
         assert_eq!(elements(0xBEDE, &[0x10, 0xAA, 0x03, 0, 0x20, 1, 0, 0]), [(1, vec![0xAA])]);

@@ -332,6 +332,46 @@ mod tests {
     }
 
     #[test]
+    fn a_replay_is_weighed_without_the_frames_that_it_leaves_out() {
+        let mut slot = SlotState::new(Slot::Video);
+        slot.admit(&packet(&frame(true), 0, 0), &vp8(), false);
+        // N: no other frame needs it (RFC 7741 section 4.2).
+        let mut loose = frame(false);
+        loose[0] |= 0x20;
+        for i in 1..100 {
+            slot.admit(&packet(&loose, i, u64::from(i)), &vp8(), false);
+            assert!(slot.ring.meta(u64::from(i)).is_some_and(|m| m.droppable && m.starts_frame));
+        }
+        assert_eq!(slot.start(true), Start::At(0));
+        assert_eq!(slot.newest_frame(), 99);
+        // A later packet of a frame is what its first one was, whatever it says itself.
+        loose[0] = 0x00;
+        slot.admit(&packet(&loose, 99, 99), &vp8(), false);
+        assert!(slot.ring.meta(100).is_some_and(|m| m.droppable && !m.starts_frame));
+        assert_eq!(slot.newest_frame(), 99);
+    }
+
+    #[test]
+    fn a_keyframe_may_stand_behind_delimiters_of_its_picture() {
+        let mut slot = SlotState::new(Slot::Video);
+        let spec = CodecSpec { kind: CodecKind::H264, ..vp8() };
+        for (unit, stored, keyframe) in [
+            ([0x09, 0x10], false, false),
+            ([0x67, 1], true, true),
+            ([0x68, 1], true, false),
+            ([0x65, 1], true, false),
+        ] {
+            let admitted = slot.admit(&packet(&unit, 7, 0), &spec, false);
+            assert_eq!((admitted.stored, admitted.keyframe), (stored, keyframe), "{unit:x?}");
+        }
+        // The next picture, once more with a delimiter, is one frame.
+        for unit in [[0x09, 0x30], [0x67, 1], [0x65, 1]] {
+            assert!(slot.admit(&packet(&unit, 8, 33), &spec, false).stored);
+        }
+        assert_eq!(slot.start(true), Start::At(4), "the newest keyframe's parameter set");
+    }
+
+    #[test]
     fn silence_ends_the_flow_and_forgets_the_picture() {
         let mut slot = SlotState::new(Slot::Video);
         slot.admit(&packet(&frame(true), 0, 0), &vp8(), false);
