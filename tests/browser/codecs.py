@@ -71,3 +71,37 @@ def wait_for_codec(page: Page, codec: str, frames: int = 5) -> None:
                 return
         assert time.monotonic() < deadline, f"not in {codec}: {stats}"
         page.wait_for_timeout(50)
+
+
+# Dependency descriptors are asked for, where the browser leaves them out of its offers by itself.
+DESCRIBED: Final = """
+const add = RTCPeerConnection.prototype.addTransceiver;
+RTCPeerConnection.prototype.addTransceiver = function (...parts) {
+  const transceiver = add.apply(this, parts);
+  const extensions = transceiver.getHeaderExtensionsToNegotiate();
+  for (const extension of extensions) {
+    if (extension.uri.includes("#dependency-descriptor")) extension.direction = "sendrecv";
+  }
+  transceiver.setHeaderExtensionsToNegotiate(extensions);
+  return transceiver;
+};
+"""
+
+
+def send_in_layers(page: Page, mode: str) -> None:
+    """Make the teacher's browser send temporal layers, e.g. L1T3, in the codec it sends in."""
+    page.evaluate(
+        """async (mode) => {
+          const [sender] = connections.at(-1).getSenders().filter((s) => s.track?.kind === "video");
+          const parameters = sender.getParameters();
+          parameters.encodings[0].scalabilityMode = mode;
+          await sender.setParameters(parameters);
+        }""",
+        mode,
+    )
+
+
+def is_described(page: Page) -> bool:
+    """Return whether both sides agreed to dependency descriptors."""
+    text: str = page.evaluate("connections.at(-1).remoteDescription.sdp")
+    return "#dependency-descriptor" in text
