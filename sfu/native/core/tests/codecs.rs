@@ -345,3 +345,49 @@ fn a_joiner_begins_at_a_keyframe_behind_a_delimiter() {
     let got: Vec<u8> = viewer.packets(&world).iter().map(|p| p.payload[0]).collect();
     assert_eq!(got, [0x67, 0x65], "what stood before the first keyframe is not needed");
 }
+
+#[test]
+fn malformed_payloads_go_nowhere_and_the_class_goes_on() {
+    let mut world = World::new();
+    let mut teacher = Peer::join(&mut world, 1);
+    let kinds = [CodecKind::Vp8, CodecKind::Vp9, CodecKind::H264, CodecKind::Av1];
+    let types = [96u8, 98, 102, 45];
+    let codecs = || kinds.iter().zip(types).map(|(kind, n)| codec(*kind, n)).collect::<Vec<_>>();
+    publish(&mut world, &teacher, codecs());
+    let mut viewer = Peer::join(&mut world, 2);
+    watch(&mut world, &viewer, codecs(), None);
+    let lies: [&[u8]; 8] = [
+        &[],
+        &[0x90],
+        &[0x90, 0xff, 0xff],
+        &[0x8a, 0xff, 0xff, 0x08, 0xff],
+        &[0x78, 0xff, 0xff, 0x67],
+        &[0x7c, 0xff],
+        &[0xff, 0xff],
+        &[0x20, 0xff, 0xff, 0xff],
+    ];
+    let mut frames = 0;
+    for n in 0..40u32 {
+        // Under each payload type: those that are well-formed in one codec are a lie in another.
+        for (lie, payload_type) in lies.iter().flat_map(|lie| types.map(|n| (lie, n))) {
+            let read = lectern_core::codec::Reader::default().glance(
+                kinds[types.iter().position(|n| *n == payload_type).expect("one of them")],
+                lie,
+                &[],
+            );
+            if read.is_none() {
+                let packet = teacher.seal(VIDEO, payload_type, false, n * 6000, lie);
+                world.receive(teacher.id, &packet);
+            }
+        }
+        teacher.send_frame(&mut world, n == 0, n * 6000 + 3000, 3);
+        world.run(FRAME);
+        frames += 1;
+    }
+    let got = viewer.packets(&world);
+    assert_eq!(got.len(), frames * 3);
+    for (n, packet) in got.iter().enumerate() {
+        assert_eq!(packet.header.sequence, 30_000 + n as u16);
+        assert_eq!(packet.header.payload_type, 96);
+    }
+}

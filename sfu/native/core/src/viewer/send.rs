@@ -260,9 +260,8 @@ impl Viewer {
         add(ids.mid, sink.spec.mid.as_bytes());
         add(ids.transport_cc, &transport_sequence);
         add(ids.abs_send_time, &send_time);
-        let descriptor = slot.ring.descriptor(item.position);
-        if !descriptor.is_empty() {
-            add(ids.dependency_descriptor, descriptor);
+        if ids.dependency_descriptor.is_some() && slot.ring.descriptor_length(item.position) > 0 {
+            add(ids.dependency_descriptor, slot.ring.descriptor(item.position));
         }
         if ids.transport_cc.is_some() {
             self.transport_sequence = self.transport_sequence.wrapping_add(1);

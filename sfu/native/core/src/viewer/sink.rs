@@ -101,9 +101,12 @@ impl Sink {
 
     /// Of a packet in the ring as it is sent here.
     pub fn header_bytes(&self, ring: &Ring, position: u64) -> usize {
-        match (self.spec.extensions.dependency_descriptor, ring.descriptor_length(position)) {
-            (None, _) | (_, 0) => self.header_bytes,
-            (Some(_), length) => rtp::header_bytes(extension_lengths(&self.spec).chain([length])),
+        if self.spec.extensions.dependency_descriptor.is_none() {
+            return self.header_bytes;
+        }
+        match ring.descriptor_length(position) {
+            0 => self.header_bytes,
+            length => rtp::header_bytes(extension_lengths(&self.spec).chain([length])),
         }
     }
 
