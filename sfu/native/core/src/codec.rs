@@ -207,28 +207,29 @@ mod tests {
         assert_eq!((av1.temporal_id, av1.non_reference), (Some(2), false), "AV1 does not say");
     }
 
-    /// T0 T2 T1 T2 under 7-bit picture ids; the keyframe announces the group.
-    fn vp9(picture_id: u8, temporal_id: u8, group: bool) -> Vec<u8> {
-        let flags = 0xa8 | u8::from(!group) << 6 | u8::from(group) << 1;
-        let mut payload = vec![flags, picture_id, temporal_id << 5, 0];
-        if group {
-            payload.extend([0x08, 4, 0x04, 4, 0x44, 1, 0x24, 2, 0x44, 1]);
-        }
-        payload.push(9);
-        payload
+    /// A picture under a 7-bit picture id; the keyframe announces the group.
+    fn vp9(picture_id: u8, temporal_id: u8, group: &[u8]) -> Vec<u8> {
+        let key = !group.is_empty();
+        let flags = 0xa8 | u8::from(!key) << 6 | u8::from(key) << 1;
+        [&[flags, picture_id, temporal_id << 5, 0][..], group, &[9]].concat()
     }
 
     #[test]
     fn a_vp9_group_is_followed_over_the_wrap_of_picture_ids() {
-        let mut reader = Reader::default();
-        let layers = [0, 2, 1, 2];
-        for n in 0..400usize {
-            let (id, layer) = (((120 + n) % 128) as u8, layers[n % 4]);
-            let read = reader.glance(CodecKind::Vp9, &vp9(id, layer, n == 0), &[]).unwrap();
-            assert_eq!(read.non_reference, layer == 2, "picture {n}");
-            assert_eq!(read.temporal_id, Some(layer));
+        // T0 T2 T1 T2 in the rhythm of the ids, and T0 T1 T2 against it; TID, U, R, then P_DIFF.
+        let four: (&[u8], &[u8]) = (&[0x08, 4, 0x04, 4, 0x44, 1, 0x24, 2, 0x44, 1], &[0, 2, 1, 2]);
+        let three: (&[u8], &[u8]) = (&[0x08, 3, 0x04, 3, 0x24, 1, 0x44, 1], &[0, 1, 2]);
+        for (group, layers) in [four, three] {
+            let mut reader = Reader::default();
+            for n in 0..400usize {
+                let (id, layer) = (((120 + n) % 128) as u8, layers[n % layers.len()]);
+                let payload = vp9(id, layer, if n == 0 { group } else { &[] });
+                let read = reader.glance(CodecKind::Vp9, &payload, &[]).unwrap();
+                assert_eq!(read.non_reference, layer == 2, "picture {n}");
+                assert_eq!(read.temporal_id, Some(layer));
+            }
         }
-        let unknown = glance(CodecKind::Vp9, &vp9(1, 2, false)).unwrap();
+        let unknown = glance(CodecKind::Vp9, &vp9(1, 2, &[])).unwrap();
         assert!(!unknown.non_reference, "without a group nothing is known");
     }
 

@@ -187,13 +187,18 @@ fn described_av1(n: u16) -> Vec<(Vec<u8>, Vec<u8>)> {
     vec![(first, body(if key { 0x58 } else { 0x50 })), (last, body(0x90))]
 }
 
+/// Every third one arrives with its packets in the wrong order.
 fn send_described(world: &mut World, teacher: &mut Peer, n: u16) {
+    let mut packets = Vec::new();
     for (part, (descriptor, payload)) in described_av1(n).into_iter().enumerate() {
         let extensions: [(u8, &[u8]); 2] = [(4, b"0"), (DESCRIPTOR, &descriptor)];
         let time = u32::from(n) * 6000;
-        let packet = teacher.seal_with(VIDEO, 45, part == 1, time, &payload, &extensions);
-        world.receive(teacher.id, &packet);
+        packets.push(teacher.seal_with(VIDEO, 45, part == 1, time, &payload, &extensions));
     }
+    if n % 3 == 2 {
+        packets.reverse();
+    }
+    packets.iter().for_each(|packet| world.receive(teacher.id, packet));
     world.run(FRAME);
 }
 
@@ -325,6 +330,29 @@ fn a_viewer_that_cannot_decode_is_named_once_and_again_when_it_can() {
     }
     let said = world.events.iter().filter(|e| matches!(e, Event::SlotPlays { plays: true, .. }));
     assert_eq!(said.count(), 2);
+}
+
+#[test]
+fn one_who_cannot_decode_asks_for_no_picture() {
+    let mut world = World::new();
+    let mut teacher = Peer::join(&mut world, 1);
+    publish(&mut world, &teacher, vec![codec(CodecKind::H264, 102)]);
+    for n in 0..200u32 {
+        // Too long a group of pictures to be replayed.
+        let unit = [if n == 0 { 0x65 } else { 0x61 }, 1];
+        let packet = teacher.seal(VIDEO, 102, true, n * 6000, &unit);
+        world.receive(teacher.id, &packet);
+        world.run(FRAME);
+    }
+    let before = asks(&world, &teacher);
+    for (id, kind, cost) in [(2, CodecKind::Vp8, 0), (3, CodecKind::H264, 1)] {
+        let viewer = Peer::join(&mut world, id);
+        watch(&mut world, &viewer, vec![codec(kind, 110)], None);
+        let packet = teacher.seal(VIDEO, 102, true, (200 + u32::from(id)) * 6000, &[0x61, 2]);
+        world.receive(teacher.id, &packet);
+        world.run(FRAME);
+        assert_eq!(asks(&world, &teacher) - before, cost);
+    }
 }
 
 #[test]
