@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from aiortc import RTCRtpSender
 from aiortc.mediastreams import VideoStreamTrack
 
 from tests.sfu.clients import Client
@@ -10,26 +9,18 @@ from tests.sfu.conftest import Site
 from tests.signaling.fake_control import CLASS_ID, LINK
 
 
-def offer_only(client: Client, name: str) -> None:
-    """Leave every other codec out of the offer's video section."""
-    known = RTCRtpSender.getCapabilities("video").codecs
-    wanted = [c for c in known if c.mimeType in (f"video/{name}", "video/rtx")]
-    (video,) = [t for t in client.pc.getTransceivers() if t.kind == "video"]
-    video.setCodecPreferences(wanted)
-
-
 def a_teacher(site: Site, codec: str) -> Client:
     client = Client(site.http, f"/live/classes/{CLASS_ID}/whip", "teacher")
     site.clients.append(client)
     client.pc.addTransceiver(VideoStreamTrack(), direction="sendonly")
-    offer_only(client, codec)
+    client.offer_only(codec)
     return client
 
 
 async def a_student(site: Site, codec: str, account: str = "student") -> Client:
     client = Client.student(site.http, f"/live/links/{LINK}/whep", account)
     site.clients.append(client)
-    offer_only(client, codec)
+    client.offer_only(codec)
     return await client.connect()
 
 
