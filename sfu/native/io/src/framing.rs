@@ -223,6 +223,63 @@ mod tests {
         }
     }
 
+    /// The same by the book, with everything at hand.
+    fn by_the_book(mut stream: &[u8]) -> (Vec<Vec<u8>>, bool) {
+        let mut all = Vec::new();
+        while let [high, low, rest @ ..] = stream {
+            let length = usize::from(u16::from_be_bytes([*high, *low]));
+            if length > FRAME_BYTES_MAX {
+                return (all, true);
+            }
+            let Some((frame, rest)) = rest.split_at_checked(length) else { break };
+            stream = rest;
+            if length > 0 {
+                all.push(frame.to_vec());
+            }
+        }
+        (all, false)
+    }
+
+    #[test]
+    fn any_bytes_in_any_pieces_are_what_the_book_says() {
+        for seed in 0..3000u64 {
+            let mut state = seed;
+            let mut random = |below: u64| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                ((state >> 33) % below) as usize
+            };
+            let mut stream = Vec::new();
+            for _ in 0..random(30) {
+                let limit = [3, 40, 1300, 5000][random(4)];
+                let length = random(limit);
+                stream.extend((length as u16).to_be_bytes());
+                // Now and then fewer bytes than were promised: what follows is garbage.
+                let given = if random(8) == 0 { random(length as u64 + 1) } else { length };
+                stream.extend((0..given).map(|_| random(256) as u8));
+            }
+            let (wanted, broken) = by_the_book(&stream);
+            let mut deframer = Deframer::default();
+            let (mut got, mut failed) = (Vec::new(), false);
+            let mut rest = &mut stream[..];
+            while !rest.is_empty() && !failed {
+                let size = 1 + random(rest.len().min(2000) as u64);
+                let (mut piece, later) = rest.split_at_mut(size);
+                rest = later;
+                loop {
+                    match deframer.next(&mut piece) {
+                        Ok(Some(frame)) => got.push(frame.to_vec()),
+                        Ok(None) => break,
+                        Err(_) => {
+                            failed = true;
+                            break;
+                        }
+                    }
+                }
+            }
+            assert!(got == wanted && failed == broken, "seed {seed}");
+        }
+    }
+
     #[test]
     fn a_frame_may_be_written_to_where_it_lies() {
         let mut deframer = Deframer::default();
