@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import socket
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from lectern.advertise import Advertised, shifted
 from lectern.settings import SettingError, Settings, load, unknown_variables
-from tests.lectern.running import run_lectern
+from tests.lectern.running import free_media_port, run_lectern
 
 
 def _load(command: str = "up", **variables: str) -> Settings:
@@ -134,6 +135,15 @@ def test_help_names_every_setting_of_a_command() -> None:
     text = run_lectern("up", "--help").stdout
     for name in ("--data", "--host", "--tls-cert", "--throttle", "LECTERN_DATABASE_URL"):
         assert name in text
+
+
+def test_a_node_says_which_port_it_cannot_have() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run_lectern("sfu", "--tcp-port", str(port), "--udp-port", str(free_media_port()))
+    assert done.returncode == 2
+    assert f"TCP port {port} on 127.0.0.1 cannot be used (Address already in use)" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_demo_without_a_server_says_so() -> None:
