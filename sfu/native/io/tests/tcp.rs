@@ -247,6 +247,18 @@ fn all_backlogs_together_are_bounded() {
     eventually("some were dropped", || counter(&media, "tcp_datagrams_dropped") > 1000);
     let waiting = counter(&media, "tcp_backlog_bytes") as usize;
     assert!((1..backlogs_bytes_max + 4 * 1002).contains(&waiting), "{waiting}");
+    // Those who found no room at all still get whole frames.
+    for peer in &mut deaf {
+        peer.stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        let mut all = Vec::new();
+        let error = peer.stream.read_to_end(&mut all).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        let mut input = &mut all[..];
+        while let Some(datagram) = peer.deframer.next(&mut input).unwrap() {
+            assert_eq!((datagram.len(), &datagram[..20]), (1000, &CHECK[..]));
+        }
+        assert_eq!(peer.deframer.kept(), 0);
+    }
 }
 
 #[test]
