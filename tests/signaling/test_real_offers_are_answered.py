@@ -9,7 +9,7 @@ import pytest
 from aiortc.sdp import SessionDescription
 
 from signaling import sdp
-from signaling.answer import write_answer
+from signaling.answer import candidate_lines, write_answer
 from signaling.offer import read_offer
 from signaling.sdp import ReadOffer
 from wire.codec import pack, unpack
@@ -176,3 +176,24 @@ def test_extension_directions_are_mirrored() -> None:
     number = offer.offer.sections[0].extensions[sdp.DEPENDENCY_DESCRIPTOR]
     text = write_answer(offer, answer_of(offer))
     assert f"a=extmap:{number}/recvonly {sdp.DEPENDENCY_DESCRIPTOR}\r\n" in text
+
+
+def test_candidates_are_ordered_udp_before_tcp_by_the_formulas_of_the_rfcs() -> None:
+    lines = candidate_lines(
+        (
+            Candidate("192.0.2.1", 7000),
+            Candidate("2001:db8::1", 7000),
+            Candidate("192.0.2.1", 7000, "tcp"),
+            Candidate("2001:db8::1", 443, "tcp"),
+        )
+    )
+    # RFC 8445 section 5.1.2.1: 2^24 * type + 2^8 * local + 256 - component; RFC 6544 section 4.2:
+    # local = 2^13 * direction + other.
+    udp, tcp = 126 * 2**24 + 255, 90 * 2**24 + 255
+    assert lines == [
+        f"a=candidate:1 1 udp {udp + 65535 * 256} 192.0.2.1 7000 typ host",
+        f"a=candidate:2 1 udp {udp + 65534 * 256} 2001:db8::1 7000 typ host",
+        f"a=candidate:3 1 tcp {tcp + (4 * 8192 + 8189) * 256} 192.0.2.1 7000 typ host tcptype passive",
+        f"a=candidate:4 1 tcp {tcp + (4 * 8192 + 8188) * 256} 2001:db8::1 443 typ host tcptype passive",
+        "a=end-of-candidates",
+    ]

@@ -128,6 +128,21 @@ impl Node {
         }
     }
 
+    /// Whether a session holds this path: a check on it was valid, and the session and the path are still there.
+    pub fn knows(&self, path: PathId) -> bool {
+        self.by_path.contains_key(&path)
+    }
+
+    /// Take note that a path is no more: its connection was closed. Its session goes on over the path that was checked
+    /// last of its others, or over none until the next check.
+    pub fn forget(&mut self, now: Time, path: PathId) {
+        let Some(id) = self.by_path.remove(&path) else { return };
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.forget_path(path);
+        // What it looks at when it is due depends on the path.
+        self.timers.set_earlier(&mut session.wake, now, Target::Session(id));
+    }
+
     /// Do what is due and fill the (empty) outbox; called after a batch of `receive` and `command`
     /// and at the deadline.
     pub fn advance(&mut self, now: Time, out: &mut Outbox) {

@@ -18,7 +18,13 @@ impl Node {
         let Node { sessions, rooms, timers, events, tally, scratch, .. } = self;
         let Some(session) = sessions.get_mut(&id).filter(|s| s.wake == Some(at)) else { return };
         session.wake = None;
-        let Some(path) = session.path() else { return };
+        let Some(path) = session.path() else {
+            // Nowhere to send to; silence is judged all the same.
+            if let Some(at) = session.note_silence(now, events) {
+                timers.set(&mut session.wake, at.max(now + TICK_MIN), Target::Session(id));
+            }
+            return;
+        };
         let (runs_before, rtcp) = (out.runs.len(), &mut scratch.rtcp);
         rtcp.clear();
         let mut next = Some(session.last_sent.max(now) + IDLE_INTERVAL);
