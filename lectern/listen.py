@@ -5,13 +5,17 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 import ifaddr
 
+from lectern.advertise import ADDRESSES_MAX, Advertised
 from lectern.settings import SettingError, Settings
 
 UNSPECIFIED = ("0.0.0.0", "::")
+LISTEN_BACKLOG = 128  # connections that wait to be taken, as aiohttp asks for
 
 
 def machine_addresses() -> list[str]:
@@ -26,16 +30,16 @@ def machine_addresses() -> list[str]:
     return [str(address) for address in sorted(found, key=lambda a: (a.version, int(a)))]
 
 
-def media_addresses(settings: Settings) -> tuple[str, ...]:
+def media_addresses(settings: Settings) -> tuple[Advertised, ...]:
     """Return the addresses that go into answers as candidates."""
     if settings.advertise:
         return settings.advertise
     if settings.host not in UNSPECIFIED:
-        return (resolve(settings.host),)
+        return (Advertised(resolve(settings.host)),)
     found = machine_addresses()
     if settings.host == "0.0.0.0":
         found = [address for address in found if ":" not in address]
-    return tuple(found) or ("127.0.0.1",)
+    return tuple(Advertised(address) for address in found[:ADDRESSES_MAX] or ["127.0.0.1"])
 
 
 def resolve(host: str) -> str:
@@ -52,17 +56,42 @@ def resolve(host: str) -> str:
     return str(answers[0][4][0])
 
 
-def check_free(host: str, tcp_ports: list[int], udp_ports: list[int]) -> None:
+Protocol = Literal["TCP", "UDP"]
+
+
+def check_media_free(settings: Settings) -> None:
+    """Raise SettingError, in a sentence, for the first port of the media that somebody else has."""
+    udp, tcp = settings.media_ports
+    check_free(settings.host, "UDP", udp, "--udp-port")
+    check_free(settings.host, "TCP", tcp, "--tcp-port")
+
+
+def check_free(host: str, protocol: Protocol, ports: Iterable[int], flag: str) -> None:
     """Raise SettingError, in a sentence, for the first port that somebody else has."""
     address = resolve(host)
-    for port in tcp_ports:
-        _check_port(address, port, socket.SOCK_STREAM, "TCP", "--port")
-    for port in udp_ports:
-        _check_port(address, port, socket.SOCK_DGRAM, "UDP", "--udp-port")
+    for port in ports:
+        _check_port(address, port, protocol, flag)
 
 
-def _check_port(address: str, port: int, kind: socket.SocketKind, protocol: str, flag: str) -> None:
+def listening_socket(host: str, port: int) -> socket.socket:
+    """Return a socket that listens for TCP connections; "::" takes IPv4 as well.
+
+    asyncio's own servers keep IPv4 out of an IPv6 socket. Raises OSError as bind() does.
+    """
+    address = resolve(host)
+    if ":" not in address:
+        return socket.create_server((address, port), backlog=LISTEN_BACKLOG)
+    return socket.create_server(
+        (address, port),
+        family=socket.AF_INET6,
+        dualstack_ipv6=address == "::",
+        backlog=LISTEN_BACKLOG,
+    )
+
+
+def _check_port(address: str, port: int, protocol: Protocol, flag: str) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    kind = socket.SOCK_STREAM if protocol == "TCP" else socket.SOCK_DGRAM
     with socket.socket(family, kind) as probe:
         if kind == socket.SOCK_STREAM:
             # As the server does: connections in TIME_WAIT do not count.

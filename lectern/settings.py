@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lectern.advertise import Advertised, parse_advertised
+
 PREFIX = "LECTERN_"
 NODES_MAX = 256  # processes on one machine, one per core
 SECONDS_MAX = 7 * 24 * 3600
@@ -63,12 +65,6 @@ def _level(text: str) -> str:
     return text
 
 
-def _addresses(text: str) -> tuple[str, ...]:
-    return tuple(
-        str(ipaddress.ip_address(part.strip())) for part in text.split(",") if part.strip()
-    )
-
-
 def _networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
     return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
 
@@ -110,7 +106,7 @@ class Settings:
     )
     host: str = _setting(
         "127.0.0.1",
-        "address to serve on, for pages and media; 0.0.0.0 serves the network",
+        "address to serve on, for pages and media; 0.0.0.0 serves the network, :: with IPv6 as well",
         *("up", "web", "sfu"),
         metavar="ADDRESS",
     )
@@ -159,12 +155,21 @@ class Settings:
         parse=_port,
         metavar="PORT",
     )
-    advertise: tuple[str, ...] = _setting(
+    tcp_port: int | None = _setting(
+        None,
+        "TCP port of the media, for networks without UDP; node number i of `lectern up` takes this "
+        "port + i; without it the number of --udp-port",
+        *("up", "sfu"),
+        parse=_port,
+        metavar="PORT",
+    )
+    advertise: tuple[Advertised, ...] = _setting(
         (),
-        "IP addresses at which browsers reach the media, with commas between them; without it the "
+        "addresses at which browsers reach the media, the preferred one first, with commas between "
+        "them: IP, IP:PORT or IP:UDP-PORT/TCP-PORT, IPv6 with a port in brackets; without it the "
         "host, or all addresses of the machine where the host is 0.0.0.0 or ::",
         *("up", "sfu"),
-        parse=_addresses,
+        parse=parse_advertised,
         metavar="IP[,IP]",
     )
     nodes: int = _setting(
@@ -223,6 +228,13 @@ class Settings:
     def loopback(self) -> bool:
         """Whether only this machine can reach the host."""
         return is_loopback(self.host)
+
+    @property
+    def media_ports(self) -> tuple[range, range]:
+        """The UDP and the TCP ports of the media, one of each for every node."""
+        first = self.udp_port, self.tcp_port or self.udp_port
+        udp, tcp = (range(port, port + self.nodes) for port in first)
+        return udp, tcp
 
     @property
     def https(self) -> bool:
@@ -304,6 +316,7 @@ def load(command: str, options: argparse.Namespace, environment: Mapping[str, st
     settings = Settings(**values)
     settings = dataclasses.replace(settings, data=settings.data.resolve())
     _check(settings)
+    _check_ports(settings, command)
     return settings
 
 
@@ -330,8 +343,38 @@ def _check(settings: Settings) -> None:
             f"--throttle off lets everybody try passwords without end, so it is refused on "
             f"{settings.host}; it works on 127.0.0.1."
         )
-    if settings.udp_port + settings.nodes - 1 > 65535:
-        raise SettingError("--udp-port + --nodes goes past port 65535.")
+    for advertised in settings.advertise:
+        family = _family(settings.host)
+        if family is not None and ipaddress.ip_address(advertised.address).version != family:
+            raise SettingError(
+                f"--advertise names {advertised.address}, but --host {settings.host} takes "
+                f"IPv{family} only; --host :: takes both."
+            )
+
+
+def _family(host: str) -> int | None:
+    """Return the only IP version that comes to a host; None: both, or only its name's owner knows."""
+    try:
+        version = ipaddress.ip_address(host).version
+    except ValueError:
+        return None
+    return None if host == "::" else version
+
+
+def _check_ports(settings: Settings, command: str) -> None:
+    udp, tcp = settings.media_ports
+    last = settings.nodes - 1
+    for ports, flag in ((udp, "--udp-port"), (tcp, "--tcp-port")):
+        if ports[-1] > 65535:
+            raise SettingError(f"{flag} + --nodes goes past port 65535.")
+    if command == "up" and settings.port in tcp:
+        raise SettingError(
+            f"--port {settings.port} is also a TCP port of the media ({tcp[0]} to {tcp[-1]}); "
+            "choose another --tcp-port."
+        )
+    for advertised in settings.advertise:
+        if max(advertised.udp_port or 0, advertised.tcp_port or 0) + last > 65535:
+            raise SettingError(f"--advertise {advertised} + --nodes goes past port 65535.")
 
 
 def shown(default: Any) -> str:

@@ -3,30 +3,47 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 import signal
 
 import uvloop
 
 import sfu.node
 from lectern import VERSION, lifeline, logs
-from lectern.listen import media_addresses, resolve
+from lectern.listen import check_media_free, media_addresses, resolve
 from lectern.secret import cluster_secret
 from lectern.settings import Settings
 from lectern.web import default_internal
+
+# Above the native core's bound for connections, with room for everything else.
+DESCRIPTORS_MAX = 16_384
 
 
 def main(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT."""
     lifeline.hold()
+    if lifeline.SUPERVISOR not in os.environ:  # it has looked before it started anything
+        check_media_free(settings)
+    _allow_descriptors()
     logs.configure(settings.log_level)
     uvloop.run(run(settings))
     return 0
 
 
+def _allow_descriptors() -> None:
+    """Let the process have as many descriptors as it may: every TCP connection takes one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS_MAX if hard == resource.RLIM_INFINITY else min(DESCRIPTORS_MAX, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 async def run(settings: Settings) -> None:
     config = sfu.node.NodeConfig(
         host=resolve(settings.host),
-        udp_port=settings.udp_port,
+        udp_port=settings.media_ports[0][0],
+        tcp_port=settings.media_ports[1][0],
         advertise=media_addresses(settings),
         control_url=settings.control_url or default_internal(settings.data),
         cluster_secret=settings.cluster_secret or cluster_secret(settings.data),

@@ -11,11 +11,12 @@ import asyncio
 import dataclasses
 import signal
 
+from lectern.advertise import shifted
 from lectern.child import EXIT_UNUSABLE, Child, Leftovers
 from lectern.data_lock import lock
 from lectern.embedded import Places, Postgres, Redis
 from lectern.greeting import greeting
-from lectern.listen import check_free
+from lectern.listen import check_free, check_media_free
 from lectern.migrate import migrate
 from lectern.ready import wait_ready
 from lectern.say import say
@@ -71,12 +72,8 @@ class Supervisor:
             self._postgres.hurry()
 
     def _check_ports(self) -> None:
-        first = self._settings.udp_port
-        check_free(
-            self._settings.host,
-            tcp_ports=[self._settings.port],
-            udp_ports=list(range(first, first + self._settings.nodes)),
-        )
+        check_free(self._settings.host, "TCP", [self._settings.port], "--port")
+        check_media_free(self._settings)
 
     async def _start(self, places: Places, leftovers: Leftovers) -> None:
         """Start everything, in order; stop half-way when that is asked."""
@@ -142,9 +139,12 @@ def _web_environment(settings: Settings, places: Places) -> dict[str, str]:
 
 def _node_environment(settings: Settings, places: Places, number: int) -> dict[str, str]:
     """Return a node's settings: no URL of a database is among them."""
+    udp, tcp = settings.media_ports
     return dataclasses.replace(
         settings,
-        udp_port=settings.udp_port + number,
+        udp_port=udp[number],
+        tcp_port=tcp[number],
+        advertise=tuple(shifted(advertised, number) for advertised in settings.advertise),
         nodes=1,
         internal_listen=f"unix:{places.run / f'sfu-{number}.sock'}",
         control_url=f"unix:{places.run / 'web.sock'}",

@@ -13,7 +13,7 @@ import uvloop
 import web.pages
 from control import Control
 from lectern import lifeline, logs
-from lectern.listen import host_and_port, resolve, unix_path
+from lectern.listen import host_and_port, listening_socket, unix_path
 from lectern.secret import cluster_secret
 from lectern.settings import SettingError, Settings
 from lectern.tls import tls_context
@@ -74,8 +74,10 @@ async def _serve(
         for runner in runners:
             await runner.setup()
         await _listen_internally(runners[0], settings)
-        await aiohttp.web.TCPSite(
-            runners[1], resolve(settings.host), settings.port, ssl_context=tls_context(settings)
+        await aiohttp.web.SockSite(
+            runners[1],
+            listening_socket(settings.host, settings.port),
+            ssl_context=tls_context(settings),
         ).start()
         logger.info("serving on %s port %d", settings.host, settings.port)
         await stopped.wait()

@@ -1,4 +1,4 @@
-"""The native packet core, as Python sees it: one object, one thread, one UDP port.
+"""The native packet core, as Python sees it: one object, one thread, one UDP and one TCP port.
 
 Commands go in and events come out over one queue each way; no method waits for the media thread and
 no media packet passes through here. Session and room numbers are chosen by the caller and must not be
@@ -18,7 +18,9 @@ SilentEvent: TypeAlias = tuple[
     Literal["silent"], int, int
 ]  # session, ms since the last sign of life
 SlotEvent: TypeAlias = tuple[Literal["slot"], int, Slot, bool]  # room, slot, media flows
-Event: TypeAlias = DtlsEvent | ReachableEvent | SilentEvent | SlotEvent
+# session, slot: whether the viewer offered the codec that flows there now; said when it changes
+PlaysEvent: TypeAlias = tuple[Literal["plays"], int, Slot, bool]
+Event: TypeAlias = DtlsEvent | ReachableEvent | SilentEvent | SlotEvent | PlaysEvent
 
 class Track:
     """One RTP stream that a publisher sends: what to expect and under which numbers.
@@ -74,6 +76,7 @@ class Media:
         *,
         host: str,
         port: int,
+        tcp_port: int | None = None,
         receive_buffer_bytes: int = 8_388_608,
         send_buffer_bytes: int = 8_388_608,
         gso: bool = True,
@@ -81,11 +84,15 @@ class Media:
     ) -> None:
         """Bind `host` (an IP address; "::" takes both families) and start the thread; port 0 picks one.
 
-        `seed` 0 takes the randomness of the operating system. Raises OSError as bind() does.
+        `tcp_port` takes connections of ICE-TCP (RFC 6544, passive; RFC 4571 framing), None takes none. `seed` 0 takes the randomness of the operating system. Raises OSError as bind() does.
         """
 
     @property
-    def port(self) -> int: ...
+    def port(self) -> int:
+        """The port of UDP."""
+
+    @property
+    def tcp_port(self) -> int | None: ...
     def fileno(self) -> int:
         """Return an eventfd that is readable while events wait."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from sfu.beats import Beats, Happening, Identity
 from sfu.certificate import Certificates
-from sfu.config import NodeConfig
+from sfu.config import Advertised, NodeConfig
 from sfu.control_client import ControlClient
 from sfu.internal import InternalServer, Refused
 from sfu.live import encode
@@ -58,11 +58,11 @@ RESTING_ROOMS_MAX = 1000
 async def run(config: NodeConfig) -> None:
     """Serve until cancelled; then every session ends `node_drained` and control hears of it.
 
-    Raises OSError where the UDP port or the internal listener cannot be bound.
+    Raises OSError where a media port or the internal listener cannot be bound.
     """
     from sfu._core import Media
 
-    media = Media(host=config.host, port=config.udp_port)
+    media = Media(host=config.host, port=config.udp_port, tcp_port=config.tcp_port)
     try:
         await Node(config, media).run()
     finally:
@@ -84,8 +84,7 @@ class Node:
         self._client = ControlClient(config.control_url)
         self._beats = Beats(self, self._client, config.cluster_secret)
         self._internal = InternalServer(self, config.internal_listen)
-        addresses = config.advertise or (config.host,)
-        self._candidates = tuple(Candidate(address, media.port) for address in addresses)
+        self._candidates = _candidates(config.advertise or (Advertised(config.host),), media)
         self._by_number: dict[int, Session] = {}
         self._rooms_by_number: dict[int, Room] = {}
         self._resting: dict[
@@ -159,6 +158,8 @@ class Node:
                 session.reachable()
             elif event[0] == "silent":
                 session.silent(event[2])
+            elif event[0] == "plays":
+                session.plays(event[2], event[3])
 
     # What signaling asks (`sfu.internal`).
 
@@ -246,7 +247,7 @@ class Node:
             node_id=identity.node_id,
             secret=identity.secret,
             internal_url=self.url,
-            addresses=tuple((c.address, c.port) for c in self._candidates),
+            addresses=tuple((c.address, c.port) for c in self._candidates if c.transport == "udp"),
             version=self._config.version,
         )
 
@@ -353,6 +354,18 @@ class Node:
             for number, session in list(self._by_number.items()):
                 if (number + ticks) % PING_TICKS == 0:
                     session.send(PING)
+
+
+def _candidates(addresses: tuple[Advertised, ...], media: Media) -> tuple[Candidate, ...]:
+    """Return where clients may come to: over UDP first, which is preferred and which all of them know.
+
+    aioice takes one candidate of an address and port, the first, whatever its transport.
+    """
+    udp = [Candidate(a.address, a.udp_port or media.port) for a in addresses]
+    bound = media.tcp_port
+    if bound is None:
+        return tuple(udp)
+    return (*udp, *(Candidate(a.address, a.tcp_port or bound, "tcp") for a in addresses))
 
 
 class _Meter:

@@ -164,6 +164,7 @@ class Room:
             "teacher": self._teacher,
             "slots": dict(self._slots),
             "comments": self.comments.greeting(),
+            "playback": session.playback(),
             "resume": session.resume,
         }
 

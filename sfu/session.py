@@ -17,7 +17,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from aiortc.rtcdtlstransport import RTCDtlsFingerprint, RTCDtlsParameters
 
@@ -28,7 +28,7 @@ from sfu.live import Live, Message, encode
 from sfu.negotiation import Credentials, sinks_of, tracks_of
 from sfu.room import Room
 from wire.beat import EndReason
-from wire.session import Answer, OpenSession
+from wire.session import Answer, OpenSession, Slot
 
 if TYPE_CHECKING:
     from sfu._core import Media
@@ -110,6 +110,7 @@ class Session:
         self._ended = asyncio.Event()
         self._reason: EndReason = "disconnected"
         self._touched_at_s = 0.0
+        self._unsupported: set[Slot] = set()  # slots whose codec the viewer did not offer
         self._pipe = DatagramPipe(lambda datagram: media.send_dtls(number, datagram))
         self._dtls = DtlsTransport(
             self._pipe,
@@ -149,6 +150,16 @@ class Session:
         """Note that nothing authentic came since then; before the keys the deadlines judge."""
         if self._state == "connected":
             self.end("disconnected", since_s=time.monotonic() - ms_ago / 1000)
+
+    def plays(self, slot: Slot, supported: bool) -> None:
+        """Note whether the viewer can decode what flows in a slot now, and tell it."""
+        (self._unsupported.discard if supported else self._unsupported.add)(slot)
+        self.send_state("playback", encode({"type": "playback", **self.playback()}))
+
+    def playback(self) -> dict[str, str]:
+        """Return a code of each slot: `ok` or `codec_unsupported`."""
+        slots: tuple[Slot, ...] = get_args(Slot)
+        return {s: "codec_unsupported" if s in self._unsupported else "ok" for s in slots}
 
     def end(self, reason: EndReason, *, since_s: float | None = None) -> None:
         """End the session; `since_s` on the monotonic clock is when it truly ended."""

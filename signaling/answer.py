@@ -10,6 +10,12 @@ from signaling.offer import SIMULCAST_EXTENSIONS
 from signaling.sdp import OfferedSection, ReadOffer
 from wire.session import Answer, Candidate, Section
 
+# A host's (RFC 8445 section 5.1.2.2). RFC 6544 section 4.2 lowers it for the transport that is not
+# preferred; 90 is what Chromium gives its own TCP candidates.
+UDP_TYPE_PREFERENCE = 126
+TCP_TYPE_PREFERENCE = 90
+PASSIVE_PREFERENCE = 4  # of active 6, passive 4, simultaneous-open 2
+
 _MIRRORED = {"sendonly": "recvonly", "recvonly": "sendonly"}
 
 
@@ -38,18 +44,25 @@ def candidate_lines(candidates: tuple[Candidate, ...]) -> list[str]:
     """Return a=candidate lines of host candidates, most preferred first, and their end."""
     lines = []
     for index, candidate in enumerate(candidates):
-        # RFC 8445 section 5.1.2.1: type preference 126 of a host, local preference by order.
-        preference = 65535 - index - (32768 if candidate.transport == "tcp" else 0)
-        priority = (126 << 24) | (preference << 8) | 255
         transport = candidate.transport
         suffix = " tcptype passive" if transport == "tcp" else ""
         address = ipaddress.ip_address(candidate.address)
+        # No two have the same address and transport, so each has a foundation of its own.
         lines.append(
-            f"a=candidate:{index + 1} 1 {transport} {priority} {address} {candidate.port}"
-            f" typ host{suffix}"
+            f"a=candidate:{index + 1} 1 {transport} {_priority(candidate, index)} {address}"
+            f" {candidate.port} typ host{suffix}"
         )
     lines.append("a=end-of-candidates")
     return lines
+
+
+def _priority(candidate: Candidate, index: int) -> int:
+    """Return a host candidate's priority (RFC 8445 section 5.1.2.1), its local preference by order."""
+    if candidate.transport == "udp":
+        return UDP_TYPE_PREFERENCE << 24 | (65535 - index) << 8 | 255
+    # RFC 6544 section 4.2: 3 bits of direction, 13 of others.
+    local_preference = PASSIVE_PREFERENCE << 13 | (8191 - index)
+    return TCP_TYPE_PREFERENCE << 24 | local_preference << 8 | 255
 
 
 def _rejected(section: OfferedSection) -> list[str]:

@@ -83,7 +83,9 @@ def read_offer(body: bytes, role: Role) -> ReadOffer:
     bundle = next((g.items for g in description.group if g.semantic == "BUNDLE"), None)
     if not bundle:
         raise BadOffer("The offer does not bundle its sections (a=group:BUNDLE).")
-    sections = _Chooser(role, [str(mid) for mid in bundle]).choose(description, scans)
+    flags = {line[2:].strip() for line in session_lines if line.startswith("a=")}
+    chooser = _Chooser(role, [str(mid) for mid in bundle], "extmap-allow-mixed" in flags)
+    sections = chooser.choose(description, scans)
     if not any(section.media for section in sections):
         raise BadOffer(
             "The offer has no audio (Opus) or video (VP8, H264, AV1, VP9) section that can "
@@ -93,7 +95,6 @@ def read_offer(body: bytes, role: Role) -> ReadOffer:
     tagged = next((mid for mid in map(str, bundle) if mid in accepted), accepted[0])
     transport = next(m for m in description.media if m.rtp.muxId == tagged)
     data = next((m for m, s in zip(description.media, sections, strict=True) if s.data), None)
-    flags = {line[2:].strip() for line in session_lines if line.startswith("a=")}
     return ReadOffer(
         offer=_transport(transport, data, tuple(s.media for s in sections if s.media)),
         role=role,
@@ -153,12 +154,13 @@ def _scan(lines: list[str], kept: list[str]) -> _Scan:
 class _Chooser:
     """Decides section by section what is accepted, and which slot it gets."""
 
-    def __init__(self, role: Role, bundle: list[str]) -> None:
+    def __init__(self, role: Role, bundle: list[str], allow_mixed: bool) -> None:
         self._directions = (
             ("sendonly", "sendrecv") if role == "publisher" else ("recvonly", "sendrecv")
         )
         self._role = role
         self._bundle = bundle
+        self._allow_mixed = allow_mixed  # in every section (RFC 8285 section 6)
         self._slots: dict[str, list[Slot]] = {"video": ["video"], "audio": list(AUDIO_SLOTS)}
         self._data_free = True
         self._mids: set[str] = set()
@@ -215,7 +217,8 @@ class _Chooser:
         self._check(media, scan, rejected.mid)
         publishes = self._role == "publisher"
         rids = tuple(scan.rids) if publishes and scan.simulcast else ()
-        extensions = _extensions(scan, publishes, simulcast=bool(rids))
+        mixed = self._allow_mixed or "extmap-allow-mixed" in scan.flags
+        extensions = _extensions(scan, publishes, simulcast=bool(rids), mixed=mixed)
         section = Section(
             mid=str(rejected.mid),
             kind=cast(Literal["audio", "video"], media.kind),
@@ -304,14 +307,19 @@ def _sane(codec: RTCRtpCodecParameters) -> bool:
     return 0 < codec.clockRate <= 192_000 and 0 < (codec.channels or 1) <= 8
 
 
-def _extensions(scan: _Scan, publishes: bool, *, simulcast: bool) -> dict[str, tuple[int, str]]:
+def _extensions(
+    scan: _Scan, publishes: bool, *, simulcast: bool, mixed: bool
+) -> dict[str, tuple[int, str]]:
     """Return uri -> (id, direction as offered) of those extensions that the node uses."""
     useless = ("recvonly" if publishes else "sendonly", "inactive")
     wanted = EXTENSIONS + (SIMULCAST_EXTENSIONS if simulcast else ())
+    if not publishes and not mixed:
+        # A keyframe's descriptor needs a two-byte header, and without it no other can be read.
+        wanted = tuple(uri for uri in wanted if uri != sdp.DEPENDENCY_DESCRIPTOR)
     chosen: dict[str, tuple[int, str]] = {}
     for uri in wanted:
         number, direction = scan.extensions.get(uri, (0, ""))
-        # Two-byte headers (RFC 8285 section 4.3) are not written, so ids end at 14.
+        # What a one-byte header can name (RFC 8285 section 4.2): most packets have those.
         taken = any(number == other for other, _ in chosen.values())
         if 1 <= number <= 14 and direction not in useless and not taken:
             chosen[uri] = (number, direction)

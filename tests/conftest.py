@@ -55,7 +55,7 @@ def _missing_tools(item: pytest.Item) -> list[str]:
     if item.get_closest_marker("browser") is not None and not wanted:
         wanted.append("chromium")
     if item.get_closest_marker("netns") is not None:
-        wanted += ["ip", "tc"]
+        wanted += ["ip", "tc", "nft"]
         if os.geteuid() != 0:
             return ["root"]
     for mark in item.iter_markers("postgres"):

@@ -74,11 +74,19 @@ def _enter(descriptor: int) -> None:
         raise OSError(ctypes.get_errno(), "setns")
 
 
+FIREWALL = """
+    add table inet firewall
+    add chain inet firewall entry {{ type filter hook input priority 0; }}
+    add rule inet firewall entry iifname "{end}" meta l4proto udp counter drop
+"""
+
+
 class Cable:
     """Two namespaces joined by a veth pair: `near` has NEAR, `far` has FAR."""
 
     NEAR = "10.77.0.1"
     FAR = "10.77.0.2"
+    NETWORK_BITS = 24
 
     def __init__(self) -> None:
         self.near = Namespace()
@@ -91,7 +99,10 @@ class Cable:
             (self.far, self._ends[1], self.FAR),
         ):
             _ip("link", "set", end, "netns", space.name)
-            space.run("ip", "addr", "add", f"{address}/24", "dev", end)
+            # Addresses are ours alone: nobody has to be asked whether he has them (IPv6).
+            nodad = ["nodad"] if ":" in address else []
+            whole = f"{address}/{self.NETWORK_BITS}"
+            space.run("ip", "addr", "add", whole, "dev", end, *nodad)
             space.run("ip", "link", "set", end, "up")
             # Without a default route Firefox gathers no candidate for a page that holds no mic.
             other = self.FAR if address == self.NEAR else self.NEAR
@@ -116,6 +127,16 @@ class Cable:
     def _dropped(self, space: Namespace, end: str) -> int:
         told = space.run("tc", "-s", "qdisc", "show", "dev", end)
         return sum(int(count) for count in re.findall(r"dropped (\d+)", told))
+
+    def block_udp(self) -> None:
+        """Lose every UDP datagram, both ways, as a firewall does that says nothing."""
+        for space, end in self._both():
+            space.run("nft", FIREWALL.format(end=end))
+
+    def blocked(self) -> int:
+        """Return how many UDP datagrams the firewall has swallowed so far, of both directions."""
+        told = (space.run("nft", "list", "table", "inet", "firewall") for space, _ in self._both())
+        return sum(int(count) for text in told for count in re.findall(r"packets (\d+)", text))
 
     def _both(self) -> list[tuple[Namespace, str]]:
         return list(zip((self.near, self.far), self._ends, strict=True))
@@ -194,3 +215,9 @@ class LossyLink:
         self._process.communicate()
         self.near.close()
         self.far.close()
+class Cable6(Cable):
+    """The same without IPv4."""
+
+    NEAR = "fd77::1"
+    FAR = "fd77::2"
+    NETWORK_BITS = 64

@@ -219,3 +219,20 @@ def test_a_conversation_takes_no_nonsense(page: Page, hostile: dict[str, Any]) -
         hostile,
     )
     assert count == 0
+
+
+@pytest.mark.parametrize(
+    ("message", "unsupported"),
+    [
+        ({"type": "playback", "video": "codec_unsupported", "mic": "ok"}, True),
+        ({"type": "playback", "video": "ok", "mic": "ok"}, False),
+        ({"type": "playback", "video": "a code of tomorrow"}, False),
+        ({"type": "hello", "playback": {"video": "codec_unsupported"}}, True),
+        ({"type": "hello"}, None),
+        ({"type": "count", "count": 1}, None),
+    ],
+)
+def test_a_codec_that_is_missing_is_read(
+    page: Page, message: dict[str, Any], unsupported: bool | None
+) -> None:
+    assert run(page, "live.js", "return m.isUnsupported(x)", message) is unsupported

@@ -26,7 +26,7 @@ class Up:
     def __init__(self, data: Path, *options: str) -> None:
         self.data = data
         self.port = free_port(socket.SOCK_STREAM)
-        self.udp_port = free_port(socket.SOCK_DGRAM)
+        self.media_port = free_media_port()
         self.options = options
         self.lines: list[str] = []
         self.process: subprocess.Popen[str] | None = None
@@ -42,7 +42,7 @@ class Up:
         return self.process.pid
 
     def command(self) -> list[str]:
-        ports = ["--port", str(self.port), "--udp-port", str(self.udp_port)]
+        ports = ["--port", str(self.port), "--udp-port", str(self.media_port)]
         return [
             sys.executable,
             "-m",
@@ -159,6 +159,18 @@ def free_port(kind: socket.SocketKind) -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def free_media_port() -> int:
+    """Return a number that is free for UDP and for TCP."""
+    while True:
+        port = free_port(socket.SOCK_DGRAM)
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def processes() -> list[tuple[int, list[str]]]:

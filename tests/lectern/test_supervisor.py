@@ -76,8 +76,8 @@ def test_a_node_never_learns_of_the_database(steady: Up) -> None:
 
 def test_nothing_but_pages_and_media_listens_on_the_network(steady: Up) -> None:
     listening = _listening_ports(steady)
-    assert {port for kind, port in listening if kind == "tcp"} == {steady.port}
-    assert {port for kind, port in listening if kind == "udp"} == {steady.udp_port}
+    assert {port for kind, port in listening if kind == "tcp"} == {steady.port, steady.media_port}
+    assert {port for kind, port in listening if kind == "udp"} == {steady.media_port}
 
 
 def test_a_second_ctrl_c_does_not_wait_for_a_child_that_hangs(up: Up) -> None:
@@ -150,26 +150,27 @@ def test_two_supervisors_do_not_share_a_directory(steady: Up) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "text"),
+    ("kind", "protocol", "flag"),
     [
-        (socket.SOCK_STREAM, "TCP port {port} on 127.0.0.1"),
-        (socket.SOCK_DGRAM, "UDP port {port} on"),
+        (socket.SOCK_STREAM, "TCP", "--port"),
+        (socket.SOCK_DGRAM, "UDP", "--udp-port"),
+        (socket.SOCK_STREAM, "TCP", "--tcp-port"),
     ],
 )
 def test_a_taken_port_is_said_before_anything_starts(
-    up: Up, kind: socket.SocketKind, text: str
+    up: Up, kind: socket.SocketKind, protocol: str, flag: str
 ) -> None:
     with socket.socket(socket.AF_INET, kind) as taken:
         taken.bind(("127.0.0.1", 0))
         if kind == socket.SOCK_STREAM:
             taken.listen(1)
-            up.port = taken.getsockname()[1]
-        else:
-            up.udp_port = taken.getsockname()[1]
+        port = taken.getsockname()[1]
+        up.options = (flag, str(port))
         up.launch()
         assert up.wait() == 2
     assert len(up.lines) == 1, up.lines
-    assert text.format(port=up.port if "TCP" in text else up.udp_port) in up.lines[0]
+    assert f"{protocol} port {port} on 127.0.0.1" in up.lines[0]
+    assert f"choose another with {flag}" in up.lines[0]
 
 
 def _certificate(directory: Path) -> tuple[Path, Path]:

@@ -13,6 +13,7 @@ from aiortc import (
     RTCDataChannel,
     RTCPeerConnection,
     RTCRtpReceiver,
+    RTCRtpSender,
     RTCSessionDescription,
 )
 from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
@@ -50,6 +51,13 @@ class Client:
             receiver = client.pc.addTransceiver(kind, direction="recvonly").receiver
             client._count(receiver, kind)
         return client
+
+    def offer_only(self, codec: str) -> None:
+        """Leave every other codec out of the offer's video section; before `connect`."""
+        known = RTCRtpSender.getCapabilities("video").codecs
+        (video,) = [t for t in self.pc.getTransceivers() if t.kind == "video"]
+        wanted = (f"video/{codec}", "video/rtx")
+        video.setCodecPreferences([c for c in known if c.mimeType in wanted])
 
     @property
     def session_id(self) -> str:

@@ -17,7 +17,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from control import NodeAddress
 from sfu._core import Media
-from sfu.config import NodeConfig
+from sfu.config import Advertised, NodeConfig
 from sfu.node import Node
 from signaling import Signaling
 from tests.sfu.clients import Client
@@ -75,7 +75,8 @@ def config_of(directory: Path, control: ControlServer) -> NodeConfig:
     return NodeConfig(
         host="127.0.0.1",
         udp_port=0,
-        advertise=("127.0.0.1",),
+        tcp_port=0,
+        advertise=(Advertised("127.0.0.1"),),
         control_url=control.url,
         cluster_secret=CLUSTER_SECRET,
         internal_listen=f"unix:{directory}/node",
@@ -89,7 +90,7 @@ async def a_site(directory: Path) -> AsyncIterator[Site]:
         control = ControlServer(f"{directory}/control")
         await control.start()
         stack.push_async_callback(control.stop)
-        media = Media(host="127.0.0.1", port=0)
+        media = Media(host="127.0.0.1", port=0, tcp_port=0)
         stack.callback(media.close)
         node = Node(config_of(directory, control), media)
         task = await stack.enter_async_context(running(node))

@@ -144,6 +144,22 @@ def test_what_bind_refuses_is_an_oserror_with_its_number(
     assert str(media.port) in str(caught.value)
 
 
+def test_tcp_has_a_port_of_its_own_where_it_is_asked_for(media: Media) -> None:
+    assert media.tcp_port is None
+    both = Media(host="127.0.0.1", port=0, tcp_port=0)
+    assert both.tcp_port
+    with socket.create_connection(("127.0.0.1", both.tcp_port), timeout=5) as stranger:
+        eventually(lambda: both.stats()["tcp_connections"] == 1)
+        stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            stranger.recv(1)
+    eventually(lambda: both.stats()["tcp_closed_malformed"] == 1)
+    with pytest.raises(OSError, match=f"TCP 127.0.0.1:{both.tcp_port}: ") as raised:
+        Media(host="127.0.0.1", port=0, tcp_port=both.tcp_port)
+    assert raised.value.errno == errno.EADDRINUSE
+    both.close()
+
+
 def test_no_event_waits_at_first(media: Media) -> None:
     assert media.events() == []
     assert select.select([media.fileno()], [], [], 0)[0] == []

@@ -9,6 +9,7 @@ import msgpack
 from tests.protocol_examples import examples
 from tests.sfu.clients import Client
 from tests.sfu.conftest import Site
+from tests.signaling.fake_control import LINK
 
 # Said by the end of a session, not by a room.
 FAREWELLS = {"ended", "replaced", "moved"}
@@ -31,11 +32,17 @@ async def collected(site: Site) -> dict[str, dict[str, Any]]:
         for kind in kinds:
             said[kind] = await client.message(kind, limit_s=12)
 
+    unable = Client.student(site.http, f"/live/links/{LINK}/whep", "unable")
+    site.clients.append(unable)
+    unable.offer_only("H264")
+    await unable.connect()
+    await unable.message("hello")
     teacher = await site.teacher()
     await note(teacher, "hello")
     student = await site.student()
     await student.message("hello")
     await note(teacher, "count", "slots")
+    await note(unable, "playback")
     to_node = examples()[1]
     for _ in range(6):
         student.channel.send(msgpack.packb(to_node["comment"]))

@@ -9,7 +9,7 @@ import pytest
 from aiortc.sdp import SessionDescription
 
 from signaling import sdp
-from signaling.answer import write_answer
+from signaling.answer import candidate_lines, write_answer
 from signaling.offer import read_offer
 from signaling.sdp import ReadOffer
 from wire.codec import pack, unpack
@@ -105,6 +105,40 @@ def test_chromium_publisher_keeps_codecs_by_preference_with_repair_and_feedback(
     assert offer.sctp_port == 5000 and offer.sctp_max_message_size == 262144
 
 
+@pytest.mark.parametrize("browser", ["chromium", "firefox"])
+def test_a_viewer_keeps_every_codec_that_a_teacher_may_send(browser: str) -> None:
+    offer = read(f"{browser}_viewer")
+    offered = SessionDescription.parse((OFFERS / f"{browser}_viewer.sdp").read_text())
+    answered = SessionDescription.parse(write_answer(offer, answer_of(offer)))
+
+    def codecs(description: SessionDescription) -> set[tuple[int | None, str, str]]:
+        return {
+            (c.payloadType, c.mimeType, str(sorted(c.parameters.items())))
+            for c in description.media[0].rtp.codecs
+            if c.name in ("VP8", "VP9", "H264", "AV1")
+        }
+
+    assert codecs(answered) == codecs(offered)
+    names = [c.name for c in offer.offer.sections[0].codecs]
+    wanted = {"VP8": 1, "VP9": 1, "AV1": 1} if browser == "firefox" else {
+        "VP8": 1, "VP9": 4, "H264": 8, "AV1": 2,
+    }  # fmt: skip
+    assert {name: names.count(name) for name in names} == wanted
+
+
+def test_a_viewer_gets_dependency_descriptors_only_with_mixed_headers() -> None:
+    offered = (OFFERS / "chromium_viewer.sdp").read_bytes().decode()
+    line = f"a=extmap:12 {sdp.DEPENDENCY_DESCRIPTOR}\r\n"
+    asked = offered.replace("a=extmap:9 ", f"{line}a=extmap:9 ", 1)
+    assert asked != offered
+    refusing = asked.replace("a=extmap-allow-mixed\r\n", "")
+    assert refusing != asked
+    in_section = refusing.replace("a=mid:0\r\n", "a=mid:0\r\na=extmap-allow-mixed\r\n")
+    for text, taken in ((asked, True), (refusing, False), (in_section, True)):
+        offer = read_offer(text.encode(), "viewer")
+        assert (line in write_answer(offer, answer_of(offer))) is taken
+
+
 def test_viewer_answer_names_streams_so_that_screen_and_its_sound_stay_together() -> None:
     offer = read("chromium_viewer")
     text = write_answer(offer, answer_of(offer))
@@ -142,3 +176,24 @@ def test_extension_directions_are_mirrored() -> None:
     number = offer.offer.sections[0].extensions[sdp.DEPENDENCY_DESCRIPTOR]
     text = write_answer(offer, answer_of(offer))
     assert f"a=extmap:{number}/recvonly {sdp.DEPENDENCY_DESCRIPTOR}\r\n" in text
+
+
+def test_candidates_are_ordered_udp_before_tcp_by_the_formulas_of_the_rfcs() -> None:
+    lines = candidate_lines(
+        (
+            Candidate("192.0.2.1", 7000),
+            Candidate("2001:db8::1", 7000),
+            Candidate("192.0.2.1", 7000, "tcp"),
+            Candidate("2001:db8::1", 443, "tcp"),
+        )
+    )
+    # RFC 8445 section 5.1.2.1: 2^24 * type + 2^8 * local + 256 - component; RFC 6544 section 4.2:
+    # local = 2^13 * direction + other.
+    udp, tcp = 126 * 2**24 + 255, 90 * 2**24 + 255
+    assert lines == [
+        f"a=candidate:1 1 udp {udp + 65535 * 256} 192.0.2.1 7000 typ host",
+        f"a=candidate:2 1 udp {udp + 65534 * 256} 2001:db8::1 7000 typ host",
+        f"a=candidate:3 1 tcp {tcp + (4 * 8192 + 8189) * 256} 192.0.2.1 7000 typ host tcptype passive",
+        f"a=candidate:4 1 tcp {tcp + (4 * 8192 + 8188) * 256} 2001:db8::1 443 typ host tcptype passive",
+        "a=end-of-candidates",
+    ]

@@ -1,6 +1,6 @@
 /** The live part of the student's page: picture, two sounds, and what the connection is doing. */
 
-import { countOf, slotsOf, teacherOf } from "../core/live.js";
+import { countOf, isUnsupported, slotsOf, teacherOf } from "../core/live.js";
 import { counted, t } from "../core/strings.js";
 import { Viewer } from "../core/whep.js";
 import { Chat } from "./chat.js";
@@ -54,7 +54,15 @@ export class Player extends EventTarget {
   #wasHere = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #awayTimer;
+  #unsupported = el(
+    "div",
+    { class: "stage__empty stage__empty--over", role: "status" },
+    el("p", { class: "stage__title" }, t("watch.unsupported")),
+    el("p", { class: "stage__hint" }, t("watch.unsupportedHint")),
+  );
   #pictured = false;
+  #flows = false;
+  #decodes = true;
 
   count = el("p", { class: "count" });
 
@@ -66,7 +74,8 @@ export class Player extends EventTarget {
   constructor(link, token, options) {
     super();
     this.#viewer = new Viewer(token, link.class_id, options);
-    for (const overlay of [this.#still, this.#empty, this.#unmute, this.#banner, this.#paused, this.#away]) {
+    const overlays = [this.#still, this.#empty, this.#unsupported, this.#unmute, this.#banner];
+    for (const overlay of [...overlays, this.#paused, this.#away]) {
       show(overlay, false);
     }
     this.#chat = new Chat((message) => this.#viewer.tell(message));
@@ -77,6 +86,7 @@ export class Player extends EventTarget {
       this.#still,
       this.#joining,
       this.#empty,
+      this.#unsupported,
       this.#unmute,
       el("div", { class: "stage__badges" }, this.#paused, this.#away),
       this.#banner,
@@ -116,7 +126,7 @@ export class Player extends EventTarget {
       this.#pictured = true;
       show(this.#still, false);
       show(this.#joining, false);
-      show(this.#empty, false);
+      this.#showWhy();
     });
   }
 
@@ -129,7 +139,21 @@ export class Player extends EventTarget {
     if (count !== null) this.#showCount(count);
     const slots = slotsOf(message);
     // The last picture stays in sight while the teacher shares nothing.
-    if (slots !== null) show(this.#paused, !slots.video && this.#pictured);
+    if (slots !== null) {
+      this.#flows = slots.video;
+      show(this.#paused, !slots.video && this.#pictured);
+    }
+    const unsupported = isUnsupported(message);
+    if (unsupported !== null) this.#decodes = !unsupported;
+    this.#showWhy();
+  }
+
+  /** Say why there is no picture, where there is none. */
+  #showWhy() {
+    const unsupported = this.#flows && !this.#decodes;
+    const connected = this.#stage.dataset.state === "connected";
+    show(this.#unsupported, unsupported);
+    show(this.#empty, connected && !unsupported && !this.#pictured);
   }
 
   /** Say that the teacher is away, if that lasts: a reload takes a second.
@@ -169,7 +193,7 @@ export class Player extends EventTarget {
     this.#stage.dataset.state = state;
     if (state === "connected") {
       show(this.#joining, false);
-      show(this.#empty, !this.#pictured);
+      this.#showWhy();
       show(this.#banner, false);
     } else if (state === "reconnecting") {
       show(this.#joining, false);

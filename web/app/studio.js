@@ -4,7 +4,7 @@ import { captureMic, captureScreen } from "../core/capture.js";
 import { codeOf } from "../core/errors.js";
 import { countOf } from "../core/live.js";
 import { counted, sentence, t } from "../core/strings.js";
-import { Publisher } from "../core/whip.js";
+import { Publisher, sendableCodecs } from "../core/whip.js";
 import { Chat } from "./chat.js";
 import { button, el, icon, show } from "./dom.js";
 import { status } from "./frame.js";
@@ -12,6 +12,9 @@ import { linkBox } from "./link_box.js";
 import { Meter } from "./meter.js";
 
 /** @typedef {import("../core/api.js").Class} Class */
+
+// Of this browser, not of a class: it is about what the computer can do.
+const FORMAT_MEMORY = "lectern.format";
 
 /** Fires `closed` {reason} when the session has ended for good. */
 export class Studio extends EventTarget {
@@ -49,6 +52,12 @@ export class Studio extends EventTarget {
   #unshareButton = button(t("teach.unshare"), () => void this.unshare(), { icon: "stop" });
   #micButton = button(t("teach.micOn"), () => void this.#toggleMic(), { icon: "mic" });
 
+  #format = el("select", {
+    class: "field__input",
+    name: "format",
+    onchange: () => void this.#setFormat(),
+  });
+
   count = el("p", { class: "count" });
 
   /** @param {Class} item */
@@ -83,6 +92,7 @@ export class Studio extends EventTarget {
         this.#message,
         el("h2", { class: "studio__heading" }, t("link.label")),
         linkBox(item.link),
+        this.#more(),
       ),
     );
     this.#showCount(item.present);
@@ -100,6 +110,7 @@ export class Studio extends EventTarget {
     addEventListener("pagehide", this.#onPageHide);
     addEventListener("pageshow", this.#onPageShow);
     addEventListener("online", this.#onOnline);
+    await this.#publisher.setCodec(this.#codec);
     // The mic first: it needs no click where it was allowed before, and it is heard at once.
     if (this.#was.has("mic")) await this.#turnMicOn({ asked: false });
     if (this.#was.has("share")) this.say(t("teach.shareAgain"));
@@ -156,6 +167,38 @@ export class Studio extends EventTarget {
     this.#showShare();
     await this.#publisher.setTrack("video", null);
     await this.#publisher.setTrack("screen_audio", null);
+  }
+
+  /** What most teachers never need, out of their way. */
+  #more() {
+    const codecs = sendableCodecs();
+    for (const name of codecs) {
+      this.#format.append(el("option", { value: name }, t(`teach.format${name}`)));
+    }
+    const chosen = localStorage.getItem(FORMAT_MEMORY) ?? "";
+    if (codecs.some((name) => name === chosen)) this.#format.value = chosen;
+    return el(
+      "details",
+      { class: "studio__more" },
+      el("summary", {}, t("teach.more")),
+      el(
+        "label",
+        { class: "field" },
+        el("span", { class: "field__label" }, t("teach.format")),
+        this.#format,
+        el("span", { class: "field__hint" }, t("teach.formatHint")),
+      ),
+    );
+  }
+
+  get #codec() {
+    return /** @type {import("../core/whip.js").VideoCodec} */ (this.#format.value || "VP8");
+  }
+
+  async #setFormat() {
+    localStorage.setItem(FORMAT_MEMORY, this.#codec);
+    const changed = await this.#publisher.setCodec(this.#codec);
+    this.say(changed ? "" : t("teach.formatStays"));
   }
 
   async #toggleMic() {

@@ -70,6 +70,17 @@ export function slotsOf(message) {
 }
 
 /**
+ * Whether this browser cannot decode what the teacher's picture comes in; null where the message does
+ * not say.
+ * @param {Record<string, any>} message
+ * @returns {boolean | null}
+ */
+export function isUnsupported(message) {
+  const playback = message.type === "playback" ? message : message.playback;
+  return playback ? playback.video === "codec_unsupported" : null;
+}
+
+/**
  * How many watch; null where the message does not say.
  * @param {Record<string, any>} message
  * @returns {number | null}

@@ -19,6 +19,21 @@ const VIDEO_BITRATE_MAX = 4_000_000;
 export const FRAME_RATE_MAX = 30;
 const SCREEN_AUDIO_BITRATE = 128_000;
 
+/** @typedef {"VP8" | "VP9" | "H264" | "AV1"} VideoCodec */
+
+/** The default first: every browser plays it. */
+/** @type {VideoCodec[]} */
+const VIDEO_CODECS = ["VP8", "VP9", "H264", "AV1"];
+
+/**
+ * The codecs that this browser can send.
+ * @returns {VideoCodec[]}
+ */
+export function sendableCodecs() {
+  const codecs = capableCodecs();
+  return VIDEO_CODECS.filter((name) => codecs.some(isCodec(name)));
+}
+
 export class Publisher extends MediaSession {
   /** @type {Record<Slot, MediaStreamTrack | null>} */
   #tracks = { video: null, mic: null, screen_audio: null };
@@ -26,6 +41,8 @@ export class Publisher extends MediaSession {
   #senders = new WeakMap();
   /** @type {RTCPeerConnection | null} */
   #newest = null;
+  /** @type {VideoCodec} */
+  #codec = VIDEO_CODECS[0];
 
   /** @param {string} classId */
   constructor(classId) {
@@ -44,11 +61,39 @@ export class Publisher extends MediaSession {
     if (track !== null && slot === "video") track.contentHint = "detail";
     if (track !== null && slot === "screen_audio") track.contentHint = "music";
     this.#tracks[slot] = track;
-    const connections = new Set([this.connection, this.#newest]);
-    for (const pc of connections) {
-      const sender = pc && pc.signalingState !== "closed" && this.#senders.get(pc)?.get(slot);
-      if (sender) await sender.replaceTrack(track);
+    for (const sender of this.#sendersOf(slot)) await sender.replaceTrack(track);
+  }
+
+  /**
+   * Send the picture in this codec from now on: every connection has agreed to all of them.
+   * @param {VideoCodec} name
+   * @returns {Promise<boolean>} whether the browser can change it while it sends
+   */
+  async setCodec(name) {
+    this.#codec = name;
+    let changed = true;
+    for (const sender of this.#sendersOf("video")) {
+      const parameters = sender.getParameters();
+      // Before the answer there are none agreed on.
+      const agreed = parameters.codecs.length > 0 ? parameters.codecs : capableCodecs();
+      const codec = agreed.find(isCodec(name));
+      if (codec === undefined || parameters.encodings.length === 0) return false;
+      const { mimeType, clockRate, sdpFmtpLine } = codec;
+      Object.assign(parameters.encodings[0], { codec: { mimeType, clockRate, sdpFmtpLine } });
+      await sender.setParameters(parameters);
+      changed &&= chosenCodec(sender)?.mimeType === mimeType;
     }
+    return changed;
+  }
+
+  /** @param {Slot} slot */
+  #sendersOf(slot) {
+    const senders = [];
+    for (const pc of new Set([this.connection, this.#newest])) {
+      const sender = pc && pc.signalingState !== "closed" && this.#senders.get(pc)?.get(slot);
+      if (sender) senders.push(sender);
+    }
+    return senders;
   }
 
   /** @param {RTCPeerConnection} pc
@@ -64,7 +109,7 @@ export class Publisher extends MediaSession {
           direction: "sendonly",
           streams: [slot === "mic" ? this.micStream : this.screenStream],
           ...(slot === "video" && {
-            sendEncodings: [{ maxBitrate: VIDEO_BITRATE_MAX, maxFramerate: FRAME_RATE_MAX }],
+            sendEncodings: [this.#encoding()],
           }),
         },
       );
@@ -72,6 +117,15 @@ export class Publisher extends MediaSession {
       senders.set(slot, transceiver.sender);
     }
     this.#senders.set(pc, senders);
+  }
+
+  /** @returns {RTCRtpEncodingParameters} */
+  #encoding() {
+    const encoding = { maxBitrate: VIDEO_BITRATE_MAX, maxFramerate: FRAME_RATE_MAX };
+    if (this.#codec === VIDEO_CODECS[0]) return encoding;
+    const codec = capableCodecs().find(isCodec(this.#codec));
+    // Not in every browser's types, and ignored where it is not known.
+    return codec === undefined ? encoding : Object.assign(encoding, { codec });
   }
 
   /** @param {string} sdp
@@ -82,13 +136,29 @@ export class Publisher extends MediaSession {
   }
 }
 
+const capableCodecs = () => RTCRtpSender.getCapabilities("video")?.codecs ?? [];
+
+/**
+ * @param {VideoCodec} name
+ * @returns {(codec: {mimeType: string}) => boolean}
+ */
+const isCodec = (name) => (codec) =>
+  codec.mimeType.toLowerCase() === `video/${name.toLowerCase()}`;
+
+/**
+ * @param {RTCRtpSender} sender
+ * @returns {{mimeType: string} | undefined} undefined in a browser that has no such choice
+ */
+const chosenCodec = (sender) =>
+  /** @type {any} */ (sender.getParameters().encodings[0]).codec;
+
 /**
  * VP8 first, everything else behind it; and a slow network costs frames, not letters.
  * @param {RTCRtpTransceiver} transceiver
  */
 function preferSharpVp8(transceiver) {
-  const codecs = RTCRtpSender.getCapabilities("video")?.codecs ?? [];
-  const isVp8 = (/** @type {RTCRtpCodec} */ codec) => codec.mimeType.toLowerCase() === "video/vp8";
+  const codecs = capableCodecs();
+  const isVp8 = isCodec("VP8");
   transceiver.setCodecPreferences([
     ...codecs.filter(isVp8),
     ...codecs.filter((codec) => !isVp8(codec)),

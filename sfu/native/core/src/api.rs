@@ -53,6 +53,8 @@ pub struct ExtensionIds {
     pub mid: Option<u8>,
     pub transport_cc: Option<u8>,
     pub abs_send_time: Option<u8>,
+    /// To a viewer it may be longer than a one-byte header can carry, so there it stands for
+    /// extmap-allow-mixed as well (RFC 8285 section 6).
     pub dependency_descriptor: Option<u8>,
 }
 
@@ -136,6 +138,8 @@ pub enum Event {
     Silent { session: SessionId, ms_ago: u32 },
     /// Media began or ceased to flow in a slot of a room.
     SlotFlows { room: RoomId, slot: Slot, flows: bool },
+    /// A viewer has no payload type for the codec that flows in a slot now, or has one again.
+    SlotPlays { session: SessionId, slot: Slot, plays: bool },
 }
 
 /// Datagrams of one size to one path, the last one maybe shorter: one UDP_SEGMENT send.

@@ -2,7 +2,7 @@
 //!
 //! No socket, thread or clock lives here; `lectern-io` has them. The way in is [`node::Node`]. From below:
 //!
-//! - formats: [`demux`], [`stun`], [`rtp`], [`rtcp`], [`twcc`], [`vp8`], [`codec`], and [`srtp`] which seals and opens
+//! - formats: [`demux`], [`stun`], [`rtp`], [`rtcp`], [`twcc`], [`codec`], and [`srtp`] which seals and opens
 //! - a teacher's side: [`source`] (one stream, in order and repaired) in [`publisher`]
 //! - a class: [`slot`] (a [`ring`] of packets, its time line, its newest picture) in [`room`]
 //! - a student's side: [`viewer`] with [`pacer`] and [`numbering`]
@@ -30,4 +30,3 @@ pub mod stun;
 pub mod timers;
 pub mod twcc;
 pub mod viewer;
-pub mod vp8;

@@ -105,8 +105,12 @@ impl Node {
             }
             Command::Subscribe { session, room, sinks } => {
                 if let Some(found) = self.sessions.get_mut(&session) {
+                    let decodes =
+                        self.rooms.get(&room).is_some_and(|room| room.is_decoded_by(&sinks));
                     found.role = Role::Waiting { room, sinks };
-                    self.foresee_viewer(now, room);
+                    if decodes {
+                        self.foresee_viewer(now, room);
+                    }
                     self.begin_watching(now, session);
                 }
             }
@@ -128,6 +132,21 @@ impl Node {
             Kind::Rtcp => self.receive_rtcp(arrived, path, datagram),
             Kind::Other => self.tally.unknown_kind += 1,
         }
+    }
+
+    /// Whether a session holds this path: a check on it was valid, and the session and the path are still there.
+    pub fn knows(&self, path: PathId) -> bool {
+        self.by_path.contains_key(&path)
+    }
+
+    /// Take note that a path is no more: its connection was closed. Its session goes on over the path that was checked
+    /// last of its others, or over none until the next check.
+    pub fn forget(&mut self, now: Time, path: PathId) {
+        let Some(id) = self.by_path.remove(&path) else { return };
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.forget_path(path);
+        // What it looks at when it is due depends on the path.
+        self.timers.set_earlier(&mut session.wake, now, Target::Session(id));
     }
 
     /// Do what is due and fill the (empty) outbox; called after a batch of `receive` and `command`

@@ -108,6 +108,7 @@ impl Publisher {
             timestamp: header.timestamp,
             arrived,
             payload,
+            descriptor: descriptor(&track.spec, header, bytes),
         };
         let repair = matches!(part, Part::Repair(_));
         if repair {
@@ -267,6 +268,11 @@ impl Publisher {
 
 fn codec_of(codecs: &[CodecSpec], payload_type: u8) -> Option<&CodecSpec> {
     codecs.iter().find(|c| c.payload_type == payload_type)
+}
+
+fn descriptor<'a>(spec: &TrackSpec, header: &rtp::Header, bytes: &'a [u8]) -> &'a [u8] {
+    let id = spec.extensions.dependency_descriptor;
+    id.and_then(|id| header.extension(bytes, id)).unwrap_or(&[])
 }
 
 fn transport_sequence(spec: &TrackSpec, header: &rtp::Header, bytes: &[u8]) -> Option<u16> {

@@ -18,6 +18,8 @@ pub struct Meta {
     pub starts_frame: bool,
     /// Only on a packet that starts a frame.
     pub keyframe: bool,
+    /// Of a frame that no other needs; its packets agree in it.
+    pub droppable: bool,
     pub arrived: Time,
 }
 
@@ -26,6 +28,8 @@ struct Entry {
     chunk: u64,
     offset: u32,
     length: u32,
+    /// Of the dependency descriptor, which stands behind the payload.
+    descriptor_length: u8,
 }
 
 /// Payloads stand in chunks, so that nothing is allocated per packet and old ones go by the chunk.
@@ -65,25 +69,31 @@ impl Ring {
         self.first + self.entries.len() as u64
     }
 
-    /// Store a packet and return its position. `payload` is at most a datagram.
-    pub fn push(&mut self, meta: Meta, payload: &[u8]) -> u64 {
-        debug_assert!(payload.len() <= CHUNK_BYTES);
+    /// Store a packet and return its position. `payload` and `descriptor` are of one datagram; a
+    /// descriptor that no header extension could carry is left out.
+    pub fn push(&mut self, meta: Meta, payload: &[u8], descriptor: &[u8]) -> u64 {
+        let descriptor_length = u8::try_from(descriptor.len()).unwrap_or(0);
+        let descriptor = &descriptor[..usize::from(descriptor_length)];
+        let bytes = payload.len() + descriptor.len();
+        debug_assert!(bytes <= CHUNK_BYTES);
         if self.entries.len() >= self.packets_max {
             self.drop_oldest();
         }
-        let fits = self.chunks.back().is_some_and(|c| c.len() + payload.len() <= CHUNK_BYTES);
+        let fits = self.chunks.back().is_some_and(|c| c.len() + bytes <= CHUNK_BYTES);
         if !fits {
             self.add_chunk();
         }
         let chunk = self.chunks.back_mut().expect("add_chunk made sure of one");
         let offset = chunk.len() as u32;
         chunk.extend_from_slice(payload);
+        chunk.extend_from_slice(descriptor);
         let position = self.end();
         self.entries.push_back(Entry {
             meta,
             chunk: self.first_chunk + self.chunks.len() as u64 - 1,
             offset,
             length: payload.len() as u32,
+            descriptor_length,
         });
         position
     }
@@ -101,6 +111,20 @@ impl Ring {
         let chunk = &self.chunks[(entry.chunk - self.first_chunk) as usize];
         let start = entry.offset as usize;
         Some((&entry.meta, &chunk[start..start + entry.length as usize]))
+    }
+
+    /// The dependency descriptor of a packet, empty where it has none.
+    pub fn descriptor(&self, position: u64) -> &[u8] {
+        let Some(entry) = self.entry(position).filter(|e| e.descriptor_length > 0) else {
+            return &[];
+        };
+        let chunk = &self.chunks[(entry.chunk - self.first_chunk) as usize];
+        let start = (entry.offset + entry.length) as usize;
+        &chunk[start..start + usize::from(entry.descriptor_length)]
+    }
+
+    pub fn descriptor_length(&self, position: u64) -> usize {
+        self.entry(position).map_or(0, |e| usize::from(e.descriptor_length))
     }
 
     /// Forget the packets, keep the positions and the memory of one chunk.
@@ -158,6 +182,7 @@ mod tests {
             codec: 0,
             starts_frame: true,
             keyframe: false,
+            droppable: false,
             arrived: Time(0),
         }
     }
@@ -167,12 +192,17 @@ mod tests {
         let mut ring = Ring::new(128 * 1024, 10_000);
         for i in 0..2000u32 {
             let payload = vec![i as u8; 1 + (i as usize * 37) % 1200];
-            assert_eq!(ring.push(meta(i), &payload), u64::from(i));
+            let descriptor = vec![!(i as u8); (i as usize * 11) % 256];
+            assert_eq!(ring.push(meta(i), &payload, &descriptor), u64::from(i));
             for position in ring.first()..ring.end() {
                 let (meta, bytes) = ring.get(position).expect("between first and end");
                 assert_eq!(u64::from(meta.timestamp), position);
                 assert_eq!(bytes.len(), 1 + (position as usize * 37) % 1200);
                 assert!(bytes.iter().all(|&b| b == position as u8));
+                let descriptor = ring.descriptor(position);
+                assert_eq!(descriptor.len(), (position as usize * 11) % 256);
+                assert_eq!(descriptor.len(), ring.descriptor_length(position));
+                assert!(descriptor.iter().all(|&b| b == !(position as u8)));
             }
         }
         assert!(ring.first() > 1500, "bytes are bounded");
@@ -184,7 +214,7 @@ mod tests {
     fn the_number_of_packets_is_bounded() {
         let mut ring = Ring::new(1 << 20, 10);
         for i in 0..100 {
-            ring.push(meta(i), b"x");
+            ring.push(meta(i), b"x", b"");
         }
         assert_eq!((ring.first(), ring.end()), (90, 100));
     }
@@ -192,10 +222,11 @@ mod tests {
     #[test]
     fn positions_go_on_after_clear() {
         let mut ring = Ring::new(1 << 20, 10);
-        ring.push(meta(1), b"x");
+        ring.push(meta(1), b"x", &[1; 256]);
+        assert_eq!(ring.descriptor(0), b"", "longer than an extension can be");
         ring.clear();
         assert!(ring.get(0).is_none());
-        assert_eq!(ring.push(meta(2), b"y"), 1);
+        assert_eq!(ring.push(meta(2), b"y", b"z"), 1);
         assert_eq!(ring.get(1).expect("just stored").1, b"y");
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::api::Event;
+use crate::api::{Event, SinkSpec};
+use crate::codec::fit::fit;
 use crate::ids::{RoomId, SessionId, Slot, Time, SLOTS};
 use crate::slot::{Admitted, SlotState};
 use crate::viewer::Viewer;
@@ -60,6 +61,15 @@ impl Room {
 
     pub fn is_empty(&self) -> bool {
         self.publisher.is_none() && self.viewers.is_empty()
+    }
+
+    /// Whether a viewer with these sections can decode the picture that flows.
+    pub fn is_decoded_by(&self, sinks: &[SinkSpec]) -> bool {
+        let video = &self.slots[Slot::Video as usize];
+        let Some(codec) = video.codec() else { return true };
+        let ours = &video.codecs[usize::from(codec)];
+        let mut theirs = sinks.iter().filter(|s| s.slot == Slot::Video).flat_map(|s| &s.codecs);
+        theirs.any(|theirs| fit(theirs, ours).is_some())
     }
 
     /// Forget a session; its picture stays until the slot's silence is noticed.

@@ -159,9 +159,23 @@ fn two_byte_element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((bytes[0], bytes.get(2..end)?, bytes.get(end..)?))
 }
 
-/// Append a header without CSRCs; `extensions` are (id 1..=14, value of 1..=16 bytes) in the one-byte form.
+/// The longest value of the one-byte form.
+pub const ONE_BYTE_VALUE_MAX: usize = 16;
+
+/// Bytes that `write_header` takes for values of these lengths.
+pub fn header_bytes(lengths: impl Iterator<Item = usize> + Clone) -> usize {
+    let longest = lengths.clone().max();
+    let Some(longest) = longest else { return HEADER_BYTES_MIN };
+    let each = if longest > ONE_BYTE_VALUE_MAX { 2 } else { 1 };
+    let elements: usize = lengths.map(|length| each + length).sum();
+    HEADER_BYTES_MIN + 4 + elements.next_multiple_of(4)
+}
+
+/// Append a header without CSRCs; `extensions` are (id 1..=14, value of 1..=255 bytes).
 ///
-/// An element outside these bounds is our bug and is left out of the packet.
+/// The two-byte form is taken where a value is longer than 16 bytes: only for a peer that agreed to
+/// extmap-allow-mixed (RFC 8285 section 6). An element outside these bounds is our bug and is left
+/// out of the packet.
 #[allow(clippy::too_many_arguments)]
 pub fn write_header(
     out: &mut Vec<u8>,
@@ -182,16 +196,23 @@ pub fn write_header(
     if !has_extension {
         return;
     }
-    out.extend_from_slice(&ONE_BYTE_PROFILE.to_be_bytes());
+    let two_byte = extensions.iter().any(|(_, value)| value.len() > ONE_BYTE_VALUE_MAX);
+    let profile = if two_byte { TWO_BYTE_PROFILE } else { ONE_BYTE_PROFILE };
+    out.extend_from_slice(&profile.to_be_bytes());
     let length_at = out.len();
     out.extend_from_slice(&[0, 0]);
     for (id, value) in extensions {
-        let fits = (1..=14).contains(id) && (1..=16).contains(&value.len());
-        debug_assert!(fits, "extension {id} of {} bytes has no one-byte form", value.len());
-        if fits {
-            out.push(id << 4 | (value.len() - 1) as u8);
-            out.extend_from_slice(value);
+        let fits = (1..=14).contains(id) && (1..=255).contains(&value.len());
+        debug_assert!(fits, "extension {id} of {} bytes", value.len());
+        if !fits {
+            continue;
         }
+        if two_byte {
+            out.extend_from_slice(&[*id, value.len() as u8]);
+        } else {
+            out.push(id << 4 | (value.len() - 1) as u8);
+        }
+        out.extend_from_slice(value);
     }
     let start = length_at + 2;
     while (out.len() - start) % 4 != 0 {
@@ -297,6 +318,21 @@ mod tests {
         let two = elements(0x1005, &[1, 0, 2, 2, 8, 9, 0, 0]);
         assert_eq!(two, [(1, vec![]), (2, vec![8, 9])]);
         assert_eq!(elements(0x2000, &[0x10, 0xAA, 0, 0]), []);
+    }
+
+    #[test]
+    fn a_long_value_makes_the_header_a_two_byte_one() {
+        for length in [1usize, 15, 16, 17, 95, 255] {
+            let long = vec![7u8; length];
+            let values: [(u8, &[u8]); 3] = [(4, b"v"), (3, &[1, 2]), (9, &long)];
+            let packet = written(&values);
+            let header = Header::parse(&packet).unwrap();
+            let (profile, _) = header.extension.clone().unwrap();
+            assert_eq!(profile, if length > 16 { TWO_BYTE_PROFILE } else { ONE_BYTE_PROFILE });
+            assert!(header.extensions(&packet).eq(values));
+            assert_eq!(header_bytes(values.iter().map(|(_, v)| v.len())), packet.len());
+        }
+        assert_eq!(header_bytes([].into_iter()), written(&[]).len());
     }
 
     #[test]

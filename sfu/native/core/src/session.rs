@@ -70,6 +70,9 @@ pub struct Session {
     pub role: Role,
     pub wake: Option<Time>,
     pub counters: SessionCounters,
+    /// A check was valid, once.
+    pub was_reached: bool,
+    /// The one that was checked last comes last.
     paths: Vec<PathId>,
     pub(crate) selected: Option<PathId>,
     last_heard: Time,
@@ -91,6 +94,7 @@ impl Session {
             role: Role::None,
             wake: None,
             counters: SessionCounters::default(),
+            was_reached: false,
             paths: Vec::new(),
             selected: None,
             last_heard: now,
@@ -120,19 +124,27 @@ impl Session {
         nominated: bool,
     ) -> (bool, Option<PathId>) {
         self.heard(now);
-        let new = !self.paths.contains(&path);
+        let known = self.paths.iter().position(|p| *p == path);
         let mut gone = None;
-        if new {
-            if self.paths.len() == PATHS_MAX {
-                let oldest = self.paths.iter().position(|p| Some(*p) != self.selected).unwrap_or(0);
-                gone = Some(self.paths.remove(oldest));
-            }
-            self.paths.push(path);
+        if let Some(known) = known {
+            self.paths.remove(known);
+        } else if self.paths.len() == PATHS_MAX {
+            let oldest = self.paths.iter().position(|p| Some(*p) != self.selected).unwrap_or(0);
+            gone = Some(self.paths.remove(oldest));
         }
+        self.paths.push(path);
         if nominated || self.selected.is_none() {
             self.selected = Some(path);
         }
-        (new, gone)
+        (known.is_none(), gone)
+    }
+
+    /// A path is no more; if it was the selected one, the one that was checked last takes its place.
+    pub fn forget_path(&mut self, path: PathId) {
+        self.paths.retain(|p| *p != path);
+        if self.selected == Some(path) {
+            self.selected = self.paths.last().copied();
+        }
     }
 
     /// An authenticated packet came.
@@ -285,6 +297,24 @@ mod tests {
         }
         assert_eq!(session.note_check(Time(0), path(9), false), (true, Some(path(1))));
         assert!(session.paths().contains(&path(2)), "the selected path is never the one to go");
+    }
+
+    #[test]
+    fn a_path_that_is_gone_is_followed_by_the_one_checked_last() {
+        let mut session = session();
+        for port in [1, 2, 3, 1] {
+            session.note_check(Time(0), path(port), false);
+        }
+        session.note_check(Time(0), path(2), true);
+        session.note_check(Time(0), path(1), false);
+        session.forget_path(path(3));
+        assert_eq!(session.path(), Some(path(2)));
+        session.forget_path(path(2));
+        assert_eq!(session.path(), Some(path(1)));
+        session.forget_path(path(1));
+        assert_eq!((session.path(), session.paths()), (None, &[][..]));
+        session.note_check(Time(0), path(4), false);
+        assert_eq!(session.path(), Some(path(4)));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::api::{CodecKind, CodecSpec};
+use crate::api::CodecSpec;
 use crate::codec;
 use crate::ids::{Slot, Time};
 use crate::ring::{Meta, Ring};
@@ -60,6 +60,13 @@ pub struct SlotState {
     offset: Option<u32>,
     last: Option<(u32, Time)>,
     source_timestamp: Option<u32>,
+    /// The timestamp under which a picture has begun: what comes before it (SEI) begins none.
+    begun: Option<u32>,
+    /// Reads the current source's packets.
+    reader: codec::Reader,
+    codec: Option<u8>,
+    frame_is_droppable: bool,
+    newest_frame: u64,
     picture: Option<Picture>,
     awaits_keyframe: bool,
 }
@@ -79,6 +86,11 @@ impl SlotState {
             offset: None,
             last: None,
             source_timestamp: None,
+            begun: None,
+            reader: codec::Reader::default(),
+            codec: None,
+            frame_is_droppable: false,
+            newest_frame: 0,
             picture: None,
             awaits_keyframe: slot == Slot::Video,
         }
@@ -89,25 +101,34 @@ impl SlotState {
         self.offset = None;
         self.clock = None;
         self.source_timestamp = None;
+        self.begun = None;
+        self.reader = codec::Reader::default();
         self.awaits_keyframe = self.slot == Slot::Video;
     }
 
     /// Store a packet of the current source. `lost_before`: what was between it and the last is gone.
     pub fn admit(&mut self, packet: &Packet<'_>, spec: &CodecSpec, lost_before: bool) -> Admitted {
         self.awaits_keyframe |= lost_before && self.slot == Slot::Video;
-        let Some(glance) = codec::glance(spec.kind, packet.payload) else {
-            return self.refused();
-        };
+        let glance = self.reader.glance(spec.kind, packet.payload, packet.descriptor);
+        let Some(glance) = glance else { return self.refused() };
         let Some(codec) = self.codec_index(spec) else { return self.refused() };
         let new_time = self.source_timestamp != Some(packet.timestamp);
         self.source_timestamp = Some(packet.timestamp);
-        let starts_frame = glance.starts_frame.unwrap_or(new_time);
         // H264 sends parameter sets and slices of one picture as several such packets: the first counts.
-        let keyframe = self.slot == Slot::Video && glance.starts_keyframe && new_time;
+        let video = self.slot == Slot::Video;
+        let keyframe = video && glance.starts_keyframe && self.begun != Some(packet.timestamp);
+        if !glance.is_prefix {
+            self.begun = Some(packet.timestamp);
+        }
+        let starts_frame = glance.starts_frame.unwrap_or(new_time) || keyframe;
         if self.awaits_keyframe && !keyframe {
             return self.refused();
         }
         self.awaits_keyframe = false;
+        if starts_frame {
+            self.frame_is_droppable = video && glance.non_reference;
+            self.newest_frame = self.ring.end();
+        }
         let timestamp = self.timestamp_out(packet, spec.clock_rate);
         let meta = Meta {
             timestamp,
@@ -115,9 +136,12 @@ impl SlotState {
             codec,
             starts_frame,
             keyframe,
+            droppable: self.frame_is_droppable,
             arrived: packet.arrived,
         };
-        let position = self.ring.push(meta, packet.payload);
+        let descriptor = if glance.described { packet.descriptor } else { &[] };
+        let position = self.ring.push(meta, packet.payload, descriptor);
+        self.codec = Some(codec);
         self.last = Some((timestamp, packet.arrived));
         self.note_picture(position, timestamp, keyframe, packet.payload.len() as u64);
         Admitted { stored: true, keyframe, needs_keyframe: false }
@@ -153,6 +177,16 @@ impl SlotState {
         self.picture.map(|p| p.position).filter(|&p| p > position)
     }
 
+    /// The index of the codec that flows; None while nothing does.
+    pub fn codec(&self) -> Option<u8> {
+        self.codec
+    }
+
+    /// Where the newest frame begins: those before it are whole.
+    pub fn newest_frame(&self) -> u64 {
+        self.newest_frame
+    }
+
     /// Forget the picture once nothing has flowed for a while: a pause must not be replayed as if live.
     /// Returns whether the flow ended just now.
     pub fn note_silence(&mut self, now: Time) -> bool {
@@ -160,6 +194,7 @@ impl SlotState {
         if self.flows && silent {
             self.flows = false;
             self.picture = None;
+            self.codec = None;
             return true;
         }
         false
@@ -202,6 +237,9 @@ impl SlotState {
                 Some(Picture { position, timestamp, keyframe_bytes: 0, bytes: 0, frames: 0 });
         }
         let Some(picture) = &mut self.picture else { return };
+        if self.frame_is_droppable {
+            return; // a replay goes without it
+        }
         picture.bytes += bytes;
         if picture.timestamp == timestamp && picture.frames <= 1 {
             picture.keyframe_bytes += bytes;
@@ -219,37 +257,10 @@ impl Picture {
     }
 }
 
-/// Whether a viewer that offered `theirs` can decode what was announced as `ours`.
-pub fn plays(theirs: &CodecSpec, ours: &CodecSpec) -> bool {
-    theirs.kind == ours.kind
-        && theirs.clock_rate == ours.clock_rate
-        && match ours.kind {
-            CodecKind::H264 => {
-                let mode = |c: &CodecSpec| {
-                    parameter(&c.fmtp, "packetization-mode").unwrap_or("0").to_owned()
-                };
-                mode(theirs) == mode(ours)
-            }
-            CodecKind::Vp9 => {
-                let profile =
-                    |c: &CodecSpec| parameter(&c.fmtp, "profile-id").unwrap_or("0").to_owned();
-                profile(theirs) == profile(ours)
-            }
-            CodecKind::Other => false,
-            CodecKind::Vp8 | CodecKind::Av1 | CodecKind::Opus => true,
-        }
-}
-
-fn parameter<'a>(fmtp: &'a str, name: &str) -> Option<&'a str> {
-    fmtp.split(';')
-        .filter_map(|p| p.trim().split_once('='))
-        .find(|(k, _)| *k == name)
-        .map(|(_, v)| v)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::CodecKind;
 
     fn vp8() -> CodecSpec {
         CodecSpec {
@@ -277,6 +288,7 @@ mod tests {
             timestamp,
             arrived: Time(ms * 1_000_000),
             payload,
+            descriptor: &[],
         }
     }
 
@@ -326,6 +338,46 @@ mod tests {
         assert_eq!(times[1].wrapping_sub(times[0]), 180_000);
         slot.note_clock(ClockReport { ntp: 7, timestamp: 17, arrived: Time(0) });
         assert_eq!(slot.clock.expect("noted").timestamp, times[1]);
+    }
+
+    #[test]
+    fn a_replay_is_weighed_without_the_frames_that_it_leaves_out() {
+        let mut slot = SlotState::new(Slot::Video);
+        slot.admit(&packet(&frame(true), 0, 0), &vp8(), false);
+        // N: no other frame needs it (RFC 7741 section 4.2).
+        let mut loose = frame(false);
+        loose[0] |= 0x20;
+        for i in 1..100 {
+            slot.admit(&packet(&loose, i, u64::from(i)), &vp8(), false);
+            assert!(slot.ring.meta(u64::from(i)).is_some_and(|m| m.droppable && m.starts_frame));
+        }
+        assert_eq!(slot.start(true), Start::At(0));
+        assert_eq!(slot.newest_frame(), 99);
+        // A later packet of a frame is what its first one was, whatever it says itself.
+        loose[0] = 0x00;
+        slot.admit(&packet(&loose, 99, 99), &vp8(), false);
+        assert!(slot.ring.meta(100).is_some_and(|m| m.droppable && !m.starts_frame));
+        assert_eq!(slot.newest_frame(), 99);
+    }
+
+    #[test]
+    fn a_keyframe_may_stand_behind_delimiters_of_its_picture() {
+        let mut slot = SlotState::new(Slot::Video);
+        let spec = CodecSpec { kind: CodecKind::H264, ..vp8() };
+        for (unit, stored, keyframe) in [
+            ([0x09, 0x10], false, false),
+            ([0x67, 1], true, true),
+            ([0x68, 1], true, false),
+            ([0x65, 1], true, false),
+        ] {
+            let admitted = slot.admit(&packet(&unit, 7, 0), &spec, false);
+            assert_eq!((admitted.stored, admitted.keyframe), (stored, keyframe), "{unit:x?}");
+        }
+        // The next picture, once more with a delimiter, is one frame.
+        for unit in [[0x09, 0x30], [0x67, 1], [0x65, 1]] {
+            assert!(slot.admit(&packet(&unit, 8, 33), &spec, false).stored);
+        }
+        assert_eq!(slot.start(true), Start::At(4), "the newest keyframe's parameter set");
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub struct Packet<'a> {
     pub timestamp: u32,
     pub arrived: Time,
     pub payload: &'a [u8],
+    /// The dependency descriptor, empty without one.
+    pub descriptor: &'a [u8],
 }
 
 struct Held {
@@ -44,7 +46,9 @@ struct Held {
     marker: bool,
     timestamp: u32,
     arrived: Time,
-    payload: Vec<u8>,
+    /// The payload, and behind it the descriptor.
+    bytes: Vec<u8>,
+    payload_length: usize,
 }
 
 struct Hole {
@@ -292,9 +296,10 @@ impl Source {
     }
 
     fn hold(&mut self, packet: Packet<'_>) {
-        let mut payload = self.spare.pop().unwrap_or_default();
-        payload.clear();
-        payload.extend_from_slice(packet.payload);
+        let mut bytes = self.spare.pop().unwrap_or_default();
+        bytes.clear();
+        bytes.extend_from_slice(packet.payload);
+        bytes.extend_from_slice(packet.descriptor);
         self.held.insert(
             packet.index,
             Held {
@@ -303,7 +308,8 @@ impl Source {
                 marker: packet.marker,
                 timestamp: packet.timestamp,
                 arrived: packet.arrived,
-                payload,
+                bytes,
+                payload_length: packet.payload.len(),
             },
         );
     }
@@ -323,6 +329,7 @@ impl Source {
             }
             let held = first.remove();
             self.next = Some(next + 1);
+            let (payload, descriptor) = held.bytes.split_at(held.payload_length);
             let packet = Packet {
                 index: next,
                 payload_type: held.payload_type,
@@ -330,11 +337,12 @@ impl Source {
                 marker: held.marker,
                 timestamp: held.timestamp,
                 arrived: held.arrived,
-                payload: &held.payload,
+                payload,
+                descriptor,
             };
             release(packet, std::mem::take(&mut self.lost_before));
             if self.spare.len() < 64 {
-                self.spare.push(held.payload);
+                self.spare.push(held.bytes);
             }
         }
     }
@@ -357,6 +365,7 @@ mod tests {
             timestamp: 0,
             arrived: at,
             payload: b"x",
+            descriptor: b"",
         }
     }
 

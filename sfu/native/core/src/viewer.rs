@@ -12,8 +12,8 @@ mod start;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::api::{Counters, SinkSpec};
-use crate::ids::{Ssrc, Time};
+use crate::api::{Counters, Event, SinkSpec};
+use crate::ids::{SessionId, Ssrc, Time};
 use crate::pacer::Pacer;
 use crate::rtcp;
 use crate::slot::SlotState;
@@ -43,6 +43,7 @@ pub struct ViewerCounters {
     pub starts_again: u64,
     pub picture_losses: u64,
     pub skips: u64,
+    pub frames_left_out: u64,
     pub feedback_packets: u64,
     pub feedback_lost: u64,
 }
@@ -146,6 +147,14 @@ impl Viewer {
         !self.repairs.is_empty() || self.starts_again
     }
 
+    /// Say of each slot when the viewer cannot decode what flows there now, and when it can again.
+    pub fn say_what_plays(&mut self, session: SessionId, events: &mut Vec<Event>) {
+        for sink in self.sinks.iter_mut().filter(|s| s.plays != s.plays_said) {
+            sink.plays_said = sink.plays;
+            events.push(Event::SlotPlays { session, slot: sink.spec.slot, plays: sink.plays });
+        }
+    }
+
     pub fn add_counters(&self, counters: &mut Counters) {
         let c = &self.counters;
         counters.extend([
@@ -161,6 +170,7 @@ impl Viewer {
             ("starts_again", c.starts_again),
             ("picture_losses", c.picture_losses),
             ("skips", c.skips),
+            ("frames_left_out", c.frames_left_out),
             ("feedback_packets", c.feedback_packets),
             ("feedback_packets_lost", c.feedback_lost),
             ("round_trip_us", self.round_trip().as_micros() as u64),

@@ -3,7 +3,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use lectern_core::api::Profile;
+use lectern_core::api::{CodecKind, Profile};
+use lectern_core::codec;
 use lectern_core::ids::{Ssrc, Time};
 use lectern_core::rtcp::{self, Packet};
 use lectern_core::srtp::{Opener, Sealer};
@@ -115,4 +116,27 @@ fn answering_checks() {
     };
     round();
     assert_eq!(allocations(|| (0..100).for_each(|_| round())), 0);
+}
+
+#[test]
+fn looking_at_payloads_and_descriptors() {
+    let structure = [0xc0, 0, 1, 0x80, 0x00, 0x79, 0x40, 0x00];
+    let frames: [(CodecKind, &[u8], &[u8]); 8] = [
+        (CodecKind::Vp8, &[0xb0, 0xe0, 0x81, 0x02, 3, 0xa0, 1], &[0xc1, 0, 2]),
+        (CodecKind::Vp9, &[0x8a, 3, 0x08, 1, 0x04, 1, 9], &structure),
+        (CodecKind::Vp9, &[0x8a, 3, 0x08, 255, 0x04, 1, 9], &[0xff; 255]),
+        (CodecKind::H264, &[0x78, 0, 1, 0x67, 0, 1, 0x65], &structure[..5]),
+        (CodecKind::H264, &[0x78, 0xff, 0xff, 0x67], &[]),
+        (CodecKind::Av1, &[0x00, 0xff, 0xff, 0xff, 0xff, 0xff], &[0xc9, 0, 2]),
+        (CodecKind::Av1, &[0x18, 0x08], &structure),
+        (CodecKind::Av1, &[0x10, 0x34, 0x40], &[0xc1, 0, 3]),
+    ];
+    let mut reader = codec::Reader::default();
+    let mut round = || {
+        for (kind, payload, descriptor) in frames {
+            std::hint::black_box(reader.glance(kind, payload, descriptor));
+        }
+    };
+    round();
+    assert_eq!(allocations(|| (0..1000).for_each(|_| round())), 0);
 }

@@ -2,12 +2,13 @@
 //!
 //! Seeded: a failing seed is a test case. The iterations are split over threads by parser.
 
-use lectern_core::api::Profile;
+use lectern_core::api::{CodecKind, Profile};
+use lectern_core::codec::{self, av1, dependency, h264, vp8, vp9};
 use lectern_core::demux::{self, Kind};
 use lectern_core::ids::{Ssrc, Time};
 use lectern_core::rtcp::{self, Packet};
 use lectern_core::srtp::{Opener, TestSealer};
-use lectern_core::{rtp, stun, twcc, vp8};
+use lectern_core::{rtp, stun, twcc};
 
 const ITERATIONS: usize = 100_000;
 
@@ -168,6 +169,83 @@ fn vp8_descriptors() {
         assert_eq!(again.length, descriptor.length);
         assert_eq!(payload[descriptor.length..], before[descriptor.length..]);
     }
+}
+
+/// Payloads of VP9, H264 and AV1 that are read whole.
+fn payload_seeds() -> Vec<Vec<u8>> {
+    let mut group = vec![0xaa, 0x80, 3, 0x10, 0, 0x18, 5, 0, 2, 0xd0, 4];
+    group.extend([0x14, 4, 0x54, 1, 0x34, 2, 0x54, 1, 9]);
+    vec![
+        group,
+        vec![0xf8, 0x85, 1, 0x20, 0x03, 0x04, 9],
+        vec![0x78, 0, 2, 0x67, 1, 0, 2, 0x68, 1, 0, 3, 0x65, 1, 2],
+        vec![0x7c, 0x85, 1, 2],
+        vec![0x28, 2, 0x08, 0, 0x34, 0x40, 1, 2],
+        vec![0x00, 2, 0x30, 1, 0x81, 0, 0x30],
+    ]
+}
+
+#[test]
+fn payloads_of_every_codec() {
+    let seeds = payload_seeds();
+    let mut random = Random(9);
+    let mut read = [0usize; 3];
+    let mut reader = codec::Reader::default();
+    for _ in 0..ITERATIONS {
+        let payload = random.hostile(&seeds);
+        if let Some(descriptor) = vp9::parse(&payload) {
+            read[0] += 1;
+            assert!(descriptor.length < payload.len());
+            assert!(descriptor.group.is_none_or(|group| group.pictures() > 0));
+        }
+        if let Some(summary) = h264::parse(&payload) {
+            read[1] += 1;
+            assert!(!(summary.starts_keyframe && summary.non_reference && summary.continues_unit));
+        }
+        if let Some(summary) = av1::parse(&payload) {
+            read[2] += 1;
+            assert!(!(summary.continues && summary.starts_sequence));
+        }
+        let kind = [CodecKind::Vp8, CodecKind::Vp9, CodecKind::H264, CodecKind::Av1];
+        let cut = random.below(payload.len());
+        let (payload, descriptor) = payload.split_at(cut);
+        if let Some(glance) = reader.glance(kind[random.below(4)], payload, descriptor) {
+            assert!(!(glance.starts_keyframe && glance.non_reference));
+        }
+    }
+    assert!(read.iter().all(|n| (ITERATIONS / 20..ITERATIONS).contains(n)), "{read:?} were read");
+}
+
+#[test]
+fn dependency_descriptors() {
+    let key = [
+        0xc1, 0x01, 0x72, 0x80, 0x08, 0x14, 0x85, 0x21, 0x4e, 0xaf, 0xff, 0xaa, 0xaa, 0x86, 0x3c,
+        0xf0, 0x43, 0x0c, 0x10, 0xc3, 0x02, 0xaf, 0xc0, 0xaa, 0xa0, 0x06, 0x3c, 0x00, 0x43, 0x00,
+        0x10, 0xc0, 0x02, 0xa0, 0x00, 0xa8, 0x00, 0x06, 0x00, 0x00, 0x40, 0x00, 0x1d, 0x95, 0x49,
+        0x26, 0xe0, 0x82, 0xb0, 0x4a, 0x09, 0x41, 0xb8, 0x20, 0xac, 0x12, 0x82, 0x50, 0x31, 0x57,
+        0xf9, 0x74, 0x00, 0x0c, 0xa8, 0x64, 0x33, 0x0e, 0x22, 0x22, 0x22, 0xec, 0xa8, 0x65, 0x53,
+        0x04, 0x22, 0x42, 0x30, 0xec, 0xa8, 0x77, 0x53, 0x00, 0x77, 0x00, 0x42, 0x00, 0xef, 0x00,
+        0x86, 0x01, 0xdf, 0x01, 0x0d,
+    ];
+    let seeds = [key.to_vec(), vec![0x86, 0x01, 0x73, 0x40, 0xfc], vec![0xc3, 0x01, 0x75]];
+    let mut random = Random(10);
+    let (mut read, mut brought) = (0, 0);
+    let mut known = None;
+    for _ in 0..ITERATIONS {
+        let bytes = random.hostile(&seeds);
+        let Some((descriptor, structure)) = dependency::parse(&bytes, known.as_ref()) else {
+            continue;
+        };
+        read += 1;
+        assert!(!(descriptor.is_discardable() && descriptor.is_switch()));
+        assert!(descriptor.spatial_id < 4 && descriptor.temporal_id < 8);
+        brought += usize::from(structure.is_some());
+        known = structure.or(known);
+    }
+    assert!(
+        brought > ITERATIONS / 50 && read > brought && read < ITERATIONS,
+        "{brought} of {read}"
+    );
 }
 
 #[test]

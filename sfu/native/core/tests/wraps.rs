@@ -2,6 +2,7 @@
 
 mod world;
 
+use lectern_core::codec::vp8::Shift;
 use lectern_core::ids::{Ssrc, Time};
 use lectern_core::numbering::Numbering;
 use lectern_core::source::{Packet, Source};
@@ -71,6 +72,7 @@ fn a_source_releases_each_packet_once_in_order_whatever_the_line_does() {
                     timestamp: index as u32,
                     arrived: Time(ms * 1_000_000),
                     payload: &index.to_be_bytes(),
+                    descriptor: &[],
                 };
                 let repair = gone.contains(&index);
                 source.accept(packet, repair, &mut |p, lost| {
@@ -98,7 +100,7 @@ fn a_number_finds_its_position_or_nothing_over_every_wrap() {
                 // A replay goes back, a skip goes on.
                 position = (position + random.below(200)).saturating_sub(100);
             }
-            numbering.sent(start + n, position);
+            numbering.sent(start + n, position, Shift::default());
             sent.push(position);
             position += 1;
         }
@@ -107,7 +109,7 @@ fn a_number_finds_its_position_or_nothing_over_every_wrap() {
             let index = start + n as u64;
             assert_eq!(numbering.index_of(index as u16), Some(index), "{start:#x} {seed}");
             match numbering.position(index) {
-                Some(known) => {
+                Some((known, _)) => {
                     assert_eq!(known, *position, "{start:#x} {seed}: {index:#x}");
                     found += 1;
                 }

@@ -8,6 +8,8 @@ use lectern_core::node::Node;
 pub trait Engine: Send + 'static {
     fn command(&mut self, now: Time, command: Command);
     fn receive(&mut self, arrived: Time, path: PathId, datagram: &mut [u8]);
+    fn knows(&self, path: PathId) -> bool;
+    fn forget(&mut self, now: Time, path: PathId);
     fn advance(&mut self, now: Time, out: &mut Outbox);
     fn deadline(&self) -> Option<Time>;
     fn take_events(&mut self, into: &mut Vec<Event>);
@@ -22,6 +24,14 @@ impl Engine for Node {
 
     fn receive(&mut self, arrived: Time, path: PathId, datagram: &mut [u8]) {
         Node::receive(self, arrived, path, datagram);
+    }
+
+    fn knows(&self, path: PathId) -> bool {
+        Node::knows(self, path)
+    }
+
+    fn forget(&mut self, now: Time, path: PathId) {
+        Node::forget(self, now, path);
     }
 
     fn advance(&mut self, now: Time, out: &mut Outbox) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{channel, Receiver as FinishedReceiver, RecvTimeoutError};
@@ -17,6 +17,7 @@ use crate::counters::{SessionSnapshots, Snapshot, PUBLISH_INTERVAL};
 use crate::engine::Engine;
 use crate::events::EventQueue;
 use crate::sys::{self, EventFd, UdpSocket};
+use crate::tcp::{Tcp, TcpOptions};
 use crate::thread;
 
 /// Commands that wait for the thread; DTLS beyond this is dropped, as a full network would.
@@ -34,17 +35,33 @@ pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The thread says its first word after some tens of microseconds.
 const START_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How to open the node's socket.
+/// How to open the node's sockets.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// "::" takes IPv4 as well.
     pub host: IpAddr,
-    /// 0: the system picks one.
+    /// Of UDP; 0: the system picks one.
     pub port: u16,
+    /// None: no TCP.
+    pub tcp: Option<TcpOptions>,
     pub receive_buffer_bytes: usize,
     pub send_buffer_bytes: usize,
     /// Send runs with UDP_SEGMENT where the kernel can.
     pub gso: bool,
+}
+
+/// A port that could not be had, or a thread.
+#[derive(Debug)]
+pub struct StartError {
+    pub protocol: &'static str,
+    pub address: SocketAddr,
+    pub error: io::Error,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.protocol, self.address, self.error)
+    }
 }
 
 /// Why a command was not taken.
@@ -126,6 +143,7 @@ impl Shared {
 pub struct Media {
     shared: Arc<Shared>,
     port: u16,
+    tcp_port: Option<u16>,
     running: Mutex<Option<Running>>,
 }
 
@@ -135,26 +153,42 @@ struct Running {
 }
 
 impl Media {
-    /// Bind the socket and start the thread around `engine`.
-    pub fn start<E: Engine>(options: &Options, engine: E) -> io::Result<Media> {
+    /// Bind the sockets and start the thread around `engine`.
+    pub fn start<E: Engine>(options: &Options, engine: E) -> Result<Media, StartError> {
+        let failed = |protocol, port| {
+            let address = SocketAddr::new(options.host, port);
+            move |error| StartError { protocol, address, error }
+        };
         let socket = UdpSocket::bind(
             options.host,
             options.port,
             options.receive_buffer_bytes,
             options.send_buffer_bytes,
-        )?;
-        let port = socket.local.port();
-        let shared = Arc::new(Shared::new()?);
+        )
+        .map_err(failed("UDP", options.port))?;
+        let tcp = match &options.tcp {
+            Some(tcp) => Some(Tcp::listen(options.host, tcp).map_err(failed("TCP", tcp.port))?),
+            None => None,
+        };
+        let (port, tcp_port) = (socket.local.port(), tcp.as_ref().map(Tcp::port));
+        let shared = Arc::new(Shared::new().map_err(failed("UDP", port))?);
         let (says, finished) = channel();
-        let thread = thread::spawn(engine, socket, options.gso, Arc::clone(&shared), says)?;
+        let sockets = thread::Sockets { udp: socket, tcp, gso: options.gso };
+        let thread = thread::spawn(engine, sockets, Arc::clone(&shared), says)
+            .map_err(failed("UDP", port))?;
         // From here on its counters can be asked for. A thread that dies at once says so elsewhere.
         let _ = finished.recv_timeout(START_TIMEOUT);
         let running = Mutex::new(Some(Running { thread, finished }));
-        Ok(Media { shared, port, running })
+        Ok(Media { shared, port, tcp_port, running })
     }
 
+    /// Of UDP.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    pub fn tcp_port(&self) -> Option<u16> {
+        self.tcp_port
     }
 
     /// An eventfd, readable while events wait; it lives as long as the handle.

@@ -1,4 +1,5 @@
-//! Datagrams out: the outbox's runs in as few calls to the kernel as it allows.
+//! Datagrams out over UDP: the outbox's runs in as few calls to the kernel as it allows. Runs for other paths are
+//! passed over; `tcp` has sent them.
 
 use std::io;
 
@@ -111,7 +112,8 @@ impl Sender {
         }
     }
 
-    /// List the next pieces that the kernel takes at once. Runs that cannot be sent at all are dropped here.
+    /// List the next pieces that the kernel takes at once. Runs that are not for UDP, or cannot be sent at all, are
+    /// passed over here.
     fn collect(&mut self, outbox: &Outbox) {
         self.pieces.clear();
         let (mut index, mut offset) = (self.run, self.offset);
@@ -119,12 +121,13 @@ impl Sender {
             if self.pieces.len() == MESSAGES_PER_CALL_MAX {
                 return;
             }
-            let sendable = run.path.via == VIA_UDP && run.segment <= SEND_BYTES_MAX;
-            if !sendable || (run.segment == 0 && run.length > 0) {
+            let ours = run.path.via == VIA_UDP;
+            let sendable = run.segment <= SEND_BYTES_MAX && (run.segment > 0 || run.length == 0);
+            if !ours || !sendable {
                 if !self.pieces.is_empty() {
                     return; // those before it first
                 }
-                self.counters.send_errors += 1;
+                self.counters.send_errors += u64::from(ours);
                 self.next_run();
                 (index, offset) = (self.run, self.offset);
                 continue;

@@ -1,13 +1,17 @@
-//! Clocks, descriptors and the socket, as safe calls over libc.
+//! Clocks, descriptors and sockets, as safe calls over libc.
+
+mod address;
 
 use std::ffi::c_int;
 use std::io;
 use std::mem::{size_of, zeroed};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use lectern_core::ids::Time;
+
+pub use address::{Family, RawAddress};
 
 /// Nanoseconds of one of the kernel's clocks.
 fn clock_ns(clock: libc::clockid_t) -> u64 {
@@ -95,31 +99,59 @@ impl EventFd {
     }
 }
 
-/// Level-triggered readiness of a few descriptors.
+/// Level-triggered readiness of descriptors, each under a token that its owner chose.
 pub struct Epoll {
     fd: OwnedFd,
     /// Kernels before 5.11 and some sandboxes have no epoll_pwait2.
     nanoseconds: bool,
 }
 
-/// What a wait found, by token.
+/// What to be woken for, beside errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interest {
+    pub reading: bool,
+    pub writing: bool,
+}
+
+impl Interest {
+    pub const NONE: Interest = Interest { reading: false, writing: false };
+    pub const READ: Interest = Interest { reading: true, writing: false };
+    pub const READ_AND_WRITE: Interest = Interest { reading: true, writing: true };
+}
+
+/// Descriptors in one wait; of more, the kernel tells the others next time (it goes round).
+pub const READY_PER_WAIT_MAX: usize = 64;
+
+/// One descriptor that a wait found; one that has failed or was hung up is both readable and writable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ready {
-    pub readable: u64,
-    pub writable: u64,
+    pub token: u32,
+    pub readable: bool,
+    pub writable: bool,
 }
 
-impl Ready {
-    pub fn readable(self, token: u32) -> bool {
-        self.readable & (1 << token) != 0
+/// What a wait found.
+pub struct Found {
+    ready: [Ready; READY_PER_WAIT_MAX],
+    count: usize,
+}
+
+impl Found {
+    pub fn iter(&self) -> impl Iterator<Item = Ready> + '_ {
+        self.ready[..self.count].iter().copied()
     }
 
-    pub fn writable(self, token: u32) -> bool {
-        self.writable & (1 << token) != 0
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub fn readable(&self, token: u32) -> bool {
+        self.iter().any(|ready| ready.token == token && ready.readable)
     }
 }
 
-const READY_PER_WAIT_MAX: usize = 8;
+/// Connections that the kernel has made and we have not taken yet; the system's somaxconn may make it less.
+const LISTEN_BACKLOG: c_int = 1024;
 
 /// Longer waits end early and are begun again; the kernel refuses those that overflow its clock.
 const WAIT_MAX: Duration = Duration::from_secs(3600);
@@ -131,14 +163,14 @@ impl Epoll {
         Ok(Epoll { fd: owned(fd)?, nanoseconds: true })
     }
 
-    /// Watch a descriptor under a token below 64, for reading always.
+    /// Watch a descriptor for reading, until it is closed.
     pub fn add(&self, fd: BorrowedFd<'_>, token: u32) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_ADD, fd, token, false)
+        self.control(libc::EPOLL_CTL_ADD, fd, token, Interest::READ)
     }
 
-    /// Watch it for writing as well, or no longer.
-    pub fn watch_writing(&self, fd: BorrowedFd<'_>, token: u32, writing: bool) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_MOD, fd, token, writing)
+    /// Watch it for something else from now on.
+    pub fn change(&self, fd: BorrowedFd<'_>, token: u32, interest: Interest) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, fd, token, interest)
     }
 
     fn control(
@@ -146,12 +178,12 @@ impl Epoll {
         operation: c_int,
         fd: BorrowedFd<'_>,
         token: u32,
-        writing: bool,
+        interest: Interest,
     ) -> io::Result<()> {
-        assert!(token < 64);
-        let writing = if writing { libc::EPOLLOUT } else { 0 };
+        let reading = if interest.reading { libc::EPOLLIN } else { 0 };
+        let writing = if interest.writing { libc::EPOLLOUT } else { 0 };
         let mut wanted =
-            libc::epoll_event { events: (libc::EPOLLIN | writing) as u32, u64: u64::from(token) };
+            libc::epoll_event { events: (reading | writing) as u32, u64: u64::from(token) };
         // SAFETY: `wanted` outlives the call and the kernel copies it.
         checked(unsafe {
             libc::epoll_ctl(self.fd.as_raw_fd(), operation, fd.as_raw_fd(), &mut wanted)
@@ -159,21 +191,21 @@ impl Epoll {
     }
 
     /// Sleep until something is ready or `timeout` is over; None: for as long as it takes. It may end early.
-    pub fn wait(&mut self, timeout: Option<Duration>) -> Ready {
+    pub fn wait(&mut self, timeout: Option<Duration>) -> Found {
         // SAFETY: an all-zero epoll_event is a valid value for the kernel to overwrite.
-        let mut found: [libc::epoll_event; READY_PER_WAIT_MAX] = unsafe { zeroed() };
-        let count = self.wait_into(&mut found, timeout.map(|span| span.min(WAIT_MAX)));
-        let mut ready = Ready::default();
-        for event in &found[..count] {
-            let (bits, token) = (event.events, event.u64);
-            if bits & (libc::EPOLLIN | libc::EPOLLERR | libc::EPOLLHUP) as u32 != 0 {
-                ready.readable |= 1 << token;
-            }
-            if bits & (libc::EPOLLOUT | libc::EPOLLERR | libc::EPOLLHUP) as u32 != 0 {
-                ready.writable |= 1 << token;
-            }
+        let mut events: [libc::epoll_event; READY_PER_WAIT_MAX] = unsafe { zeroed() };
+        let count = self.wait_into(&mut events, timeout.map(|span| span.min(WAIT_MAX)));
+        let mut found = Found { ready: [Ready::default(); READY_PER_WAIT_MAX], count };
+        for (ready, event) in found.ready.iter_mut().zip(&events[..count]) {
+            let bits = event.events;
+            let failed = bits & (libc::EPOLLERR | libc::EPOLLHUP) as u32 != 0;
+            *ready = Ready {
+                token: event.u64 as u32,
+                readable: failed || bits & libc::EPOLLIN as u32 != 0,
+                writable: failed || bits & libc::EPOLLOUT as u32 != 0,
+            };
         }
-        ready
+        found
     }
 
     fn wait_into(&mut self, found: &mut [libc::epoll_event], timeout: Option<Duration>) -> usize {
@@ -228,85 +260,6 @@ fn wait_ms(epoll: &OwnedFd, found: &mut [libc::epoll_event], timeout: Option<Dur
     usize::try_from(count).unwrap_or(0)
 }
 
-/// A kernel's socket address of either family.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub union RawAddress {
-    family: libc::sa_family_t,
-    v4: libc::sockaddr_in,
-    v6: libc::sockaddr_in6,
-}
-
-impl RawAddress {
-    pub fn empty() -> RawAddress {
-        // SAFETY: all-zero bytes are valid for each variant.
-        unsafe { zeroed() }
-    }
-
-    /// The address for a socket of a family: IPv4 is mapped for an IPv6 socket (RFC 4291 section 2.5.5.2).
-    /// None: an IPv6 address cannot be reached by an IPv4 socket.
-    pub fn new(address: SocketAddr, family: Family) -> Option<RawAddress> {
-        let mut raw = RawAddress::empty();
-        match (address, family) {
-            (SocketAddr::V4(v4), Family::V4) => {
-                raw.v4 = libc::sockaddr_in {
-                    sin_family: libc::AF_INET as libc::sa_family_t,
-                    sin_port: v4.port().to_be(),
-                    sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
-                    sin_zero: [0; 8],
-                };
-            }
-            (SocketAddr::V4(v4), Family::V6) => {
-                raw.v6 = raw_v6(SocketAddrV6::new(v4.ip().to_ipv6_mapped(), v4.port(), 0, 0));
-            }
-            (SocketAddr::V6(v6), Family::V6) => raw.v6 = raw_v6(v6),
-            (SocketAddr::V6(_), Family::V4) => return None,
-        }
-        Some(raw)
-    }
-
-    /// The address, mapped IPv4 as IPv4, without the flow label, so that one peer has one name.
-    pub fn get(&self) -> SocketAddr {
-        // SAFETY: all variants begin with the family, and every variant is valid for any bytes.
-        unsafe {
-            if c_int::from(self.family) == libc::AF_INET {
-                let ip = Ipv4Addr::from(self.v4.sin_addr.s_addr.to_ne_bytes());
-                return SocketAddr::V4(SocketAddrV4::new(ip, u16::from_be(self.v4.sin_port)));
-            }
-            let ip = Ipv6Addr::from(self.v6.sin6_addr.s6_addr);
-            let port = u16::from_be(self.v6.sin6_port);
-            match ip.to_ipv4_mapped() {
-                Some(v4) => SocketAddr::V4(SocketAddrV4::new(v4, port)),
-                None => SocketAddr::V6(SocketAddrV6::new(ip, port, 0, self.v6.sin6_scope_id)),
-            }
-        }
-    }
-
-    pub fn length(family: Family) -> libc::socklen_t {
-        let bytes = match family {
-            Family::V4 => size_of::<libc::sockaddr_in>(),
-            Family::V6 => size_of::<libc::sockaddr_in6>(),
-        };
-        bytes as libc::socklen_t
-    }
-}
-
-fn raw_v6(v6: SocketAddrV6) -> libc::sockaddr_in6 {
-    libc::sockaddr_in6 {
-        sin6_family: libc::AF_INET6 as libc::sa_family_t,
-        sin6_port: v6.port().to_be(),
-        sin6_flowinfo: v6.flowinfo(),
-        sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
-        sin6_scope_id: v6.scope_id(),
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    V4,
-    V6,
-}
-
 /// The node's UDP socket: bound, never blocking.
 pub struct UdpSocket {
     fd: OwnedFd,
@@ -327,22 +280,8 @@ impl UdpSocket {
         receive_buffer_bytes: usize,
         send_buffer_bytes: usize,
     ) -> io::Result<UdpSocket> {
-        let (family, domain) = match host {
-            IpAddr::V4(_) => (Family::V4, libc::AF_INET),
-            IpAddr::V6(_) => (Family::V6, libc::AF_INET6),
-        };
-        let kind = libc::SOCK_DGRAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-        // SAFETY: no pointers are passed.
-        let fd = owned(unsafe { libc::socket(domain, kind, 0) })?;
-        if host == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
-            set_option(&fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 0)?;
-        }
-        let raw = RawAddress::new(SocketAddr::new(host, port), family)
-            .ok_or(io::ErrorKind::AddrNotAvailable)?;
-        // SAFETY: `raw` outlives the call and the length is that of its family.
-        checked(unsafe {
-            libc::bind(fd.as_raw_fd(), (&raw const raw).cast(), RawAddress::length(family))
-        })?;
+        let (fd, family) = socket(libc::SOCK_DGRAM, host)?;
+        bind(&fd, family, SocketAddr::new(host, port))?;
         let receive_buffer_bytes =
             set_buffer(&fd, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, receive_buffer_bytes)?;
         let send_buffer_bytes =
@@ -358,6 +297,72 @@ impl UdpSocket {
     pub fn fd(&self) -> &OwnedFd {
         &self.fd
     }
+}
+
+/// How a connection that was accepted treats its bytes; taken over from the listener.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamOptions {
+    pub receive_buffer_bytes: usize,
+    /// Sent and not yet acknowledged, and not yet sent.
+    pub send_buffer_bytes: usize,
+    /// Of these, not yet sent: beyond it the socket is full (tcp(7), TCP_NOTSENT_LOWAT).
+    pub unsent_bytes_max: usize,
+}
+
+/// Listen for TCP connections, never blocking; "::" takes IPv4 as well. Errors are those of socket(2), bind(2) and
+/// listen(2).
+pub fn listen(host: IpAddr, port: u16, options: StreamOptions) -> io::Result<TcpListener> {
+    let (fd, family) = socket(libc::SOCK_STREAM, host)?;
+    // Connections of an earlier process that linger do not keep us from the port.
+    set_option(&fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
+    let count = |bytes: usize| c_int::try_from(bytes).unwrap_or(c_int::MAX);
+    // Before the listening: the window's scale is settled in the handshake.
+    set_option(&fd, libc::SOL_SOCKET, libc::SO_RCVBUF, count(options.receive_buffer_bytes))?;
+    set_option(&fd, libc::SOL_SOCKET, libc::SO_SNDBUF, count(options.send_buffer_bytes))?;
+    set_option(&fd, libc::SOL_TCP, libc::TCP_NODELAY, 1)?;
+    set_option(&fd, libc::SOL_TCP, libc::TCP_NOTSENT_LOWAT, count(options.unsent_bytes_max))?;
+    bind(&fd, family, SocketAddr::new(host, port))?;
+    // SAFETY: no pointers are passed.
+    checked(unsafe { libc::listen(fd.as_raw_fd(), LISTEN_BACKLOG) })?;
+    Ok(TcpListener::from(fd))
+}
+
+/// Let the close of a connection throw away what is unsent and reset it, so that nothing of it stays behind.
+pub fn reset_on_close(stream: BorrowedFd<'_>) {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    // SAFETY: the pointer and the length are those of `linger`. Where it fails the close is an orderly one.
+    unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const linger).cast(),
+            size_of::<libc::linger>() as libc::socklen_t,
+        )
+    };
+}
+
+/// A socket for addresses of the host's family, never blocking; "::" takes IPv4 as well.
+fn socket(kind: c_int, host: IpAddr) -> io::Result<(OwnedFd, Family)> {
+    let (family, domain) = match host {
+        IpAddr::V4(_) => (Family::V4, libc::AF_INET),
+        IpAddr::V6(_) => (Family::V6, libc::AF_INET6),
+    };
+    let kind = kind | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: no pointers are passed.
+    let fd = owned(unsafe { libc::socket(domain, kind, 0) })?;
+    if host == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+        set_option(&fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 0)?;
+    }
+    Ok((fd, family))
+}
+
+fn bind(fd: &OwnedFd, family: Family, address: SocketAddr) -> io::Result<()> {
+    let raw = RawAddress::new(address, family).ok_or(io::ErrorKind::AddrNotAvailable)?;
+    // SAFETY: `raw` outlives the call and the length is that of its family.
+    checked(unsafe {
+        libc::bind(fd.as_raw_fd(), (&raw const raw).cast(), RawAddress::length(family))
+    })
 }
 
 fn local_address(fd: &OwnedFd) -> io::Result<SocketAddr> {
@@ -405,6 +410,7 @@ fn set_buffer(fd: &OwnedFd, force: c_int, plain: c_int, bytes: usize) -> io::Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
     use std::os::fd::AsFd;
 
     #[test]
@@ -415,24 +421,14 @@ mod tests {
             epoll.add(flag.fd().as_fd(), 5).unwrap();
             epoll.nanoseconds = nanoseconds;
             let begun = now();
-            assert_eq!(epoll.wait(Some(Duration::from_micros(2300))), Ready::default());
+            assert!(epoll.wait(Some(Duration::from_micros(2300))).is_empty());
             assert!(now().since(begun) >= Duration::from_micros(2300));
-            assert_eq!(epoll.wait(Some(Duration::ZERO)), Ready::default());
+            assert!(epoll.wait(Some(Duration::ZERO)).is_empty());
             flag.set();
             assert!(epoll.wait(None).readable(5));
             assert!(epoll.wait(Some(Duration::MAX)).readable(5));
             flag.clear();
             assert!(!epoll.wait(Some(Duration::ZERO)).readable(5));
-        }
-    }
-
-    #[test]
-    fn addresses_survive_the_kernels_form() {
-        for text in ["192.0.2.7:5000", "[2001:db8::1]:9", "[fe80::1%3]:7", "0.0.0.0:0"] {
-            let address: SocketAddr = text.parse().unwrap();
-            assert_eq!(RawAddress::new(address, Family::V6).unwrap().get(), address);
-            let over_v4 = RawAddress::new(address, Family::V4).map(|raw| raw.get());
-            assert_eq!(over_v4, address.is_ipv4().then_some(address));
         }
     }
 

@@ -21,7 +21,8 @@ use crate::engine::Engine;
 use crate::media::Shared;
 use crate::receive::Receiver;
 use crate::send::{Progress, Sender};
-use crate::sys::{self, Epoll, UdpSocket};
+use crate::sys::{self, Epoll, Interest, Ready, UdpSocket};
+use crate::tcp::Tcp;
 
 /// Datagrams given to the engine in one turn: about a millisecond of work.
 pub const DATAGRAMS_PER_TURN_MAX: usize = 256;
@@ -39,23 +40,33 @@ const NICENESS: i32 = 10;
 
 const TOKEN_SOCKET: u32 = 0;
 const TOKEN_WAKE: u32 = 1;
+const TOKEN_LISTENER: u32 = 2;
+
+pub(crate) struct Sockets {
+    pub udp: UdpSocket,
+    pub tcp: Option<Tcp>,
+    /// Send runs over UDP with UDP_SEGMENT.
+    pub gso: bool,
+}
 
 /// Start the thread. `says` hears of its start, and is dropped when it has let go of everything.
 pub(crate) fn spawn<E: Engine>(
     engine: E,
-    socket: UdpSocket,
-    gso: bool,
+    mut sockets: Sockets,
     shared: Arc<Shared>,
     says: ChannelSender<()>,
 ) -> io::Result<JoinHandle<()>> {
     let epoll = Epoll::new()?;
-    epoll.add(socket.fd().as_fd(), TOKEN_SOCKET)?;
+    epoll.add(sockets.udp.fd().as_fd(), TOKEN_SOCKET)?;
+    if let Some(tcp) = &mut sockets.tcp {
+        tcp.watch(&epoll, TOKEN_LISTENER)?;
+    }
     epoll.add(shared.wake.fd().as_fd(), TOKEN_WAKE)?;
     Builder::new().name("lectern-media".to_owned()).spawn(move || {
         let for_death = Arc::clone(&shared);
         let life = AssertUnwindSafe(|| {
             sys::outrank_others(NICENESS);
-            let mut life = Loop::new(engine, socket, epoll, gso, shared);
+            let mut life = Loop::new(engine, sockets, epoll, shared);
             life.publish();
             let _ = says.send(());
             life.run();
@@ -82,6 +93,7 @@ struct Loop<E: Engine> {
     shared: Arc<Shared>,
     receiver: Receiver,
     sender: Sender,
+    tcp: Option<Tcp>,
     outbox: Outbox,
     /// The socket was full; the outbox waits for it.
     blocked: bool,
@@ -109,14 +121,15 @@ struct Shown {
 }
 
 impl<E: Engine> Loop<E> {
-    fn new(engine: E, socket: UdpSocket, epoll: Epoll, gso: bool, shared: Arc<Shared>) -> Loop<E> {
+    fn new(engine: E, sockets: Sockets, epoll: Epoll, shared: Arc<Shared>) -> Loop<E> {
         Loop {
             engine,
-            socket,
+            socket: sockets.udp,
             epoll,
             shared,
             receiver: Receiver::new(),
-            sender: Sender::new(gso),
+            sender: Sender::new(sockets.gso),
+            tcp: sockets.tcp,
             outbox: Outbox::default(),
             blocked: false,
             commands: Vec::new(),
@@ -134,20 +147,35 @@ impl<E: Engine> Loop<E> {
             self.turn();
             self.publish();
             let timeout = self.timeout();
-            let ready = self.epoll.wait(timeout);
+            let found = self.epoll.wait(timeout);
             self.wakeups += 1;
-            if ready.readable(TOKEN_SOCKET) {
-                self.receiver.wake();
-            }
-            if ready.readable(TOKEN_WAKE) {
-                self.shared.wake.clear();
-                self.take_commands();
-            }
-            if self.blocked && ready.writable(TOKEN_SOCKET) {
-                self.set_blocked(false);
+            for ready in found.iter() {
+                self.wake(ready);
             }
         }
         self.finish();
+    }
+
+    fn wake(&mut self, ready: Ready) {
+        match (ready.token, &mut self.tcp) {
+            (TOKEN_SOCKET, _) => {
+                if ready.readable {
+                    self.receiver.wake();
+                }
+                if self.blocked && ready.writable {
+                    self.set_blocked(false);
+                }
+            }
+            (TOKEN_WAKE, _) => {
+                self.shared.wake.clear();
+                self.take_commands();
+            }
+            (_, Some(tcp)) => {
+                self.shown.stale = true;
+                tcp.wake(&self.epoll, &mut self.engine, ready);
+            }
+            (_, None) => {}
+        }
     }
 
     /// Say what was still to be said, DTLS farewells among it, and show the last counters.
@@ -169,7 +197,9 @@ impl<E: Engine> Loop<E> {
     /// One bounded round of work.
     fn turn(&mut self) {
         let now = sys::now();
-        if self.command(now) | self.receive() | self.advance() | self.send() {
+        let asked = self.command(now);
+        let heard = self.receive() | self.receive_tcp(now);
+        if asked | heard | self.advance() | self.send() {
             self.shown.stale = true;
             self.turns += 1;
         }
@@ -210,6 +240,11 @@ impl<E: Engine> Loop<E> {
         count > 0
     }
 
+    fn receive_tcp(&mut self, now: Time) -> bool {
+        let Some(tcp) = &mut self.tcp else { return false };
+        tcp.receive(&self.epoll, &mut self.engine) | tcp.sweep(&self.epoll, &mut self.engine, now)
+    }
+
     /// Let the engine do what is due, unless the socket still owes it the last outbox.
     fn advance(&mut self) -> bool {
         if !self.outbox.is_empty() {
@@ -221,6 +256,9 @@ impl<E: Engine> Loop<E> {
         }
         let due = self.engine.deadline().is_some_and(|due| due <= now);
         self.engine.advance(now, &mut self.outbox);
+        if let Some(tcp) = &mut self.tcp {
+            tcp.send(&self.epoll, &mut self.engine, &self.outbox);
+        }
         due
     }
 
@@ -236,15 +274,18 @@ impl<E: Engine> Loop<E> {
 
     fn set_blocked(&mut self, blocked: bool) {
         self.blocked = blocked;
+        let interest = if blocked { Interest::READ_AND_WRITE } else { Interest::READ };
         self.epoll
-            .watch_writing(self.socket.fd().as_fd(), TOKEN_SOCKET, blocked)
+            .change(self.socket.fd().as_fd(), TOKEN_SOCKET, interest)
             .expect("the socket is watched");
     }
 
     /// How long to sleep; None: until something comes.
     fn timeout(&mut self) -> Option<Duration> {
         let more_to_send = !self.outbox.is_empty() && !self.blocked;
-        if self.receiver.is_pending() || !self.commands.is_empty() || more_to_send {
+        let more_to_read =
+            self.receiver.is_pending() || self.tcp.as_ref().is_some_and(Tcp::is_pending);
+        if more_to_read || !self.commands.is_empty() || more_to_send {
             return Some(Duration::ZERO);
         }
         // While the socket is full the engine is not asked, so that its deadline means nothing.
@@ -252,11 +293,8 @@ impl<E: Engine> Loop<E> {
         let now = sys::now();
         // A deadline in the past asks for the next turn; it was not missed.
         self.wake_by = due.map(|due| due.max(now));
-        let shown = self.shown.due();
-        let next = match (due, shown) {
-            (Some(due), Some(shown)) => due.min(shown),
-            (one, other) => one.or(other)?,
-        };
+        let swept = self.tcp.as_ref().and_then(Tcp::due);
+        let next = [due, self.shown.due(), swept].into_iter().flatten().min()?;
         Some(next.since(now))
     }
 
@@ -326,6 +364,11 @@ impl<E: Engine> Loop<E> {
             (LAG_COUNTER, self.lag.max_us(now)),
             ("cpu_us", sys::thread_cpu().as_micros() as u64),
         ]);
+        if let Some(tcp) = &self.tcp {
+            into.push(("tcp_connections", tcp.open()));
+            into.push(("tcp_backlog_bytes", tcp.backlogged_bytes()));
+            tcp.counters.add_to(into);
+        }
     }
 }
 

@@ -166,7 +166,7 @@ fn a_taken_port_is_an_error_of_the_system() {
     let mut same = options(LOCALHOST);
     same.port = media.port();
     let error = Media::start(&same, Echo::default()).err().unwrap();
-    assert_eq!(error.raw_os_error(), Some(libc::EADDRINUSE));
+    assert_eq!(error.error.raw_os_error(), Some(libc::EADDRINUSE));
 }
 
 #[test]

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use lectern_core::api::{Command, Event, Profile};
 use lectern_core::ids::{RoomId, SessionId};
 use lectern_core::node::Node;
-use lectern_io::media::{CommandError, Media as Thread, Options};
+use lectern_io::media::{CommandError, Media as Thread, Options, StartError};
 use lectern_io::send::SEND_BYTES_MAX;
 use lectern_io::sys::random_seed;
+use lectern_io::tcp::{TcpLimits, TcpOptions};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
@@ -32,12 +32,14 @@ pub struct Media(Thread);
 #[pymethods]
 impl Media {
     #[new]
-    #[pyo3(signature = (*, host, port, receive_buffer_bytes=8_388_608, send_buffer_bytes=8_388_608,
-        gso=true, seed=0))]
+    #[pyo3(signature = (*, host, port, tcp_port=None, receive_buffer_bytes=8_388_608,
+        send_buffer_bytes=8_388_608, gso=true, seed=0))]
+    #[allow(clippy::too_many_arguments)] // by keyword only
     fn new(
         py: Python<'_>,
         host: &str,
         port: Whole<u16>,
+        tcp_port: Option<Whole<u16>>,
         receive_buffer_bytes: usize,
         send_buffer_bytes: usize,
         gso: bool,
@@ -46,17 +48,22 @@ impl Media {
         let host: IpAddr = host
             .parse()
             .map_err(|_| PyValueError::new_err(format!("host {host:?} is not an IP address")))?;
-        let options = Options { host, port: port.0, receive_buffer_bytes, send_buffer_bytes, gso };
-        let started = py.detach(|| {
-            let seed = if seed == 0 { random_seed()? } else { seed };
-            Thread::start(&options, Node::new(seed))
-        });
-        Ok(Media(started.map_err(|error| os_error(&error, &options))?))
+        let tcp = tcp_port.map(|port| TcpOptions { port: port.0, limits: TcpLimits::default() });
+        let options =
+            Options { host, port: port.0, tcp, receive_buffer_bytes, send_buffer_bytes, gso };
+        let seed = if seed == 0 { random_seed()? } else { seed };
+        let started = py.detach(|| Thread::start(&options, Node::new(seed)));
+        Ok(Media(started.map_err(|error| os_error(&error))?))
     }
 
     #[getter]
     fn port(&self) -> u16 {
         self.0.port()
+    }
+
+    #[getter]
+    fn tcp_port(&self) -> Option<u16> {
+        self.0.tcp_port()
     }
 
     fn fileno(&self) -> i32 {
@@ -169,9 +176,8 @@ impl Media {
 }
 
 /// OSError with errno, so that Python makes PermissionError and the like of it.
-fn os_error(error: &io::Error, options: &Options) -> PyErr {
-    let address = SocketAddr::new(options.host, options.port);
-    PyOSError::new_err((error.raw_os_error(), format!("UDP {address}: {error}")))
+fn os_error(failed: &StartError) -> PyErr {
+    PyOSError::new_err((failed.error.raw_os_error(), failed.to_string()))
 }
 
 fn raised(error: CommandError) -> PyErr {
@@ -185,6 +191,9 @@ fn converted(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTuple>> {
         }
         Event::Reachable { session } => ("reachable", session.0).into_pyobject(py),
         Event::Silent { session, ms_ago } => ("silent", session.0, ms_ago).into_pyobject(py),
+        Event::SlotPlays { session, slot, plays } => {
+            ("plays", session.0, slot_name(slot), plays).into_pyobject(py)
+        }
         Event::SlotFlows { room, slot, flows } => {
             ("slot", room.0, slot_name(slot), flows).into_pyobject(py)
         }

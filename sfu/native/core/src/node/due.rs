@@ -18,7 +18,13 @@ impl Node {
         let Node { sessions, rooms, timers, events, tally, scratch, .. } = self;
         let Some(session) = sessions.get_mut(&id).filter(|s| s.wake == Some(at)) else { return };
         session.wake = None;
-        let Some(path) = session.path() else { return };
+        let Some(path) = session.path() else {
+            // Nowhere to send to; silence is judged all the same.
+            if let Some(at) = session.note_silence(now, events) {
+                timers.set(&mut session.wake, at.max(now + TICK_MIN), Target::Session(id));
+            }
+            return;
+        };
         let (runs_before, rtcp) = (out.runs.len(), &mut scratch.rtcp);
         rtcp.clear();
         let mut next = Some(session.last_sent.max(now) + IDLE_INTERVAL);
@@ -47,6 +53,7 @@ impl Node {
                     ));
                     tally.media_packets_out += viewer.counters.packets - before;
                     note(viewer.report(now, &room.slots, rtcp));
+                    viewer.say_what_plays(session.id, events);
                     room.take_wish(viewer);
                     if let Some(at) = room.due() {
                         timers.set_earlier(&mut room.wake, at, Target::Room(room.id));
@@ -96,7 +103,7 @@ impl Node {
 
     /// Serve viewers of rooms with new packets until the outbox is full; the rest come next turn.
     pub(super) fn flush(&mut self, now: Time, out: &mut Outbox) {
-        let Node { sessions, rooms, timers, tally, flushing, scratch, .. } = self;
+        let Node { sessions, rooms, timers, events, tally, flushing, scratch, .. } = self;
         while let Some(&id) = flushing.front() {
             let Some(room) = rooms.get_mut(&id) else {
                 flushing.pop_front();
@@ -125,6 +132,7 @@ impl Node {
                 if let Some(at) = more {
                     timers.set_earlier(&mut session.wake, at, Target::Session(session.id));
                 }
+                viewer.say_what_plays(session.id, events);
                 if std::mem::take(&mut viewer.wants_keyframe) {
                     room.want_keyframe(false);
                 }

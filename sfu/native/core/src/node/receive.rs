@@ -51,7 +51,8 @@ impl Node {
             let old = std::mem::replace(&mut session.credentials, new);
             self.by_ufrag.remove(&old.ufrag);
         }
-        let first = session.path().is_none();
+        let first = !std::mem::replace(&mut session.was_reached, true);
+        let lost = session.path().is_none();
         let (new, gone) = session.note_check(arrived, path, request.use_candidate);
         if new {
             self.by_path.insert(path, id);
@@ -61,6 +62,9 @@ impl Node {
         }
         if first {
             self.events.push(Event::Reachable { session: id });
+        } else if lost {
+            // Its path was closed; what it owes goes out over this one.
+            self.timers.set_earlier(&mut session.wake, arrived, Target::Session(id));
         }
         self.push_pending(path, &answer);
         Some(())

@@ -70,13 +70,15 @@ impl Viewer {
             // Only what was sent to this viewer has a number here. Without RTX a resend would have to be
             // identical bytes; those are not kept.
             let sent = sink.numbering.index_of(sequence).and_then(|i| sink.numbering.position(i));
-            let kept = sent.and_then(|position| Some((position, ring.payload_length(position)?)));
-            let (Some((position, length)), true) = (kept, sink.repair.is_some()) else {
+            let kept = sent.and_then(|(position, shift)| {
+                Some((position, shift, ring.payload_length(position)?))
+            });
+            let (Some((position, shift, length)), true) = (kept, sink.repair.is_some()) else {
                 self.counters.nacks_unanswered += 1;
                 continue;
             };
-            let bytes = sink.header_bytes + RTX_HEADER_BYTES + length;
-            let repair = Repair { sink: index, sequence, position };
+            let bytes = sink.header_bytes(ring, position) + RTX_HEADER_BYTES + length;
+            let repair = Repair { sink: index, sequence, position, shift };
             if self.repairs.ask(now, round_trip, repair, bytes, lossy) == Asked::Refused {
                 self.counters.nacks_refused += 1;
             }
@@ -109,7 +111,7 @@ impl Viewer {
         let Some(sink) = self.sinks.iter_mut().find(|s| s.spec.slot == Slot::Video) else { return };
         match slot.start(true) {
             Start::At(position) if position >= sink.not_before => {
-                sink.begin_at(position, slot.ring.end());
+                sink.begin_at(position, slot);
                 self.counters.starts_again += 1;
                 self.starts_again = true;
             }

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::codec::vp8::Shift;
 use crate::ids::Time;
 
 /// Repairs may take this share of the bytes sent to the viewer. 10 % lost each way need 12 % with the
@@ -34,6 +35,8 @@ pub struct Repair {
     /// The number it went out under the first time.
     pub sequence: u16,
     pub position: u64,
+    /// Of its picture numbers, as they went out.
+    pub shift: Shift,
 }
 
 /// What became of one sequence number of a NACK.
@@ -160,7 +163,7 @@ mod tests {
     }
 
     fn repair(sequence: u16) -> Repair {
-        Repair { sink: 0, sequence, position: u64::from(sequence) }
+        Repair { sink: 0, sequence, position: u64::from(sequence), shift: Shift::default() }
     }
 
     fn send_all(repairs: &mut Repairs, now: Time) -> Vec<u16> {

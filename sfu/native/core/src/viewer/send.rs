@@ -7,7 +7,7 @@ use super::sink::Sink;
 use super::start::Unconfirmed;
 use super::{Tail, Viewer, ROUND_TRIP_FIRST};
 use crate::api::{Outbox, Run};
-use crate::codec;
+use crate::codec::{self, vp8::Shift};
 use crate::ids::{PathId, Slot, Time};
 use crate::rtp;
 use crate::slot::{SlotState, Start};
@@ -20,13 +20,14 @@ const AUDIO_BACKLOG_PACKETS_MAX: u64 = 25;
 const LOSS_MEMORY: Duration = Duration::from_secs(30);
 /// RTP padding makes packets of nearly one size into one GSO send.
 const PADDING_BYTES_MAX: usize = 32;
-const EXTENSIONS_MAX: usize = 3;
+const EXTENSIONS_MAX: usize = 4;
 pub(super) const RTX_HEADER_BYTES: usize = 2;
 
 #[derive(Clone, Copy)]
 struct Planned {
     sink: usize,
     position: u64,
+    shift: Shift,
     /// The number it went out under the first time.
     repair_of: Option<u16>,
     /// Unpadded and without the tag.
@@ -100,6 +101,7 @@ impl Viewer {
             for index in 0..self.sinks.len() {
                 let slot = &slots[self.sinks[index].spec.slot as usize];
                 if (slot.slot != Slot::Video) == audio {
+                    self.sinks[index].judge(slot);
                     self.settle(now, index, slot, keyframe_is_near);
                     more |= self.plan_new(index, slot, packets_max, plan);
                 }
@@ -123,7 +125,7 @@ impl Viewer {
             sink.not_before = position;
             sink.position = None;
             if let (Some(picture), Slot::Video) = (slot.picture_after(position), slot.slot) {
-                sink.begin_at(picture, slot.ring.end());
+                sink.begin_at(picture, slot);
                 return;
             }
         }
@@ -132,8 +134,9 @@ impl Viewer {
             start => start,
         };
         match start {
-            Start::At(position) => sink.begin_at(position, slot.ring.end()),
-            Start::NeedsKeyframe => self.wants_keyframe |= sink.may_wish(now),
+            Start::At(position) => sink.begin_at(position, slot),
+            // Another picture in a codec that is not played would not help, and would cost everybody.
+            Start::NeedsKeyframe => self.wants_keyframe |= sink.plays && sink.may_wish(now),
         }
     }
 
@@ -150,19 +153,29 @@ impl Viewer {
         while let (Some(meta), Some(length)) =
             (slot.ring.meta(position), slot.ring.payload_length(position))
         {
-            let codec = &slot.codecs[usize::from(meta.codec)];
-            if sink.payload_type(meta.codec, codec).is_none() {
+            if sink.payload_type(meta.codec, &slot.codecs).is_none() {
                 position += 1;
                 continue;
             }
-            let bytes = sink.header_bytes + length;
+            if sink.leaves_out(position, meta, slot) {
+                self.counters.frames_left_out += u64::from(meta.starts_frame);
+                position += 1;
+                continue;
+            }
+            let bytes = sink.header_bytes(&slot.ring, position) + length;
             let replay = position < sink.live_from;
             if plan.items.len() >= packets_max || !self.pacer.fits(planned, bytes, replay) {
                 sink.position = Some(position);
                 return true;
             }
-            let may_pad = codec::may_pad(codec.kind);
-            plan.items.push(Planned { sink: index, position, repair_of: None, bytes, may_pad });
+            plan.items.push(Planned {
+                sink: index,
+                position,
+                shift: sink.shift,
+                repair_of: None,
+                bytes,
+                may_pad: codec::may_pad(slot.codecs[usize::from(meta.codec)].kind),
+            });
             planned += bytes;
             position += 1;
         }
@@ -194,6 +207,7 @@ impl Viewer {
             plan.items.push(Planned {
                 sink: repair.sink,
                 position: repair.position,
+                shift: repair.shift,
                 repair_of: Some(repair.sequence),
                 bytes,
                 may_pad: false,
@@ -274,6 +288,9 @@ impl Viewer {
         add(ids.mid, sink.spec.mid.as_bytes());
         add(ids.transport_cc, &transport_sequence);
         add(ids.abs_send_time, &send_time);
+        if ids.dependency_descriptor.is_some() && slot.ring.descriptor_length(item.position) > 0 {
+            add(ids.dependency_descriptor, slot.ring.descriptor(item.position));
+        }
         if ids.transport_cc.is_some() {
             self.transport_sequence = self.transport_sequence.wrapping_add(1);
         }
@@ -291,11 +308,13 @@ impl Viewer {
             &extensions[..count],
         );
         let payload_offset = out.bytes.len() - start;
-        debug_assert_eq!(payload_offset, sink.header_bytes);
+        debug_assert_eq!(payload_offset, sink.header_bytes(&slot.ring, item.position));
         if let Some(sequence) = item.repair_of {
             out.bytes.extend_from_slice(&sequence.to_be_bytes());
         }
+        let payload_start = out.bytes.len();
         out.bytes.extend_from_slice(payload);
+        item.shift.apply(&mut out.bytes[payload_start..]);
         if padding > 0 {
             out.bytes.resize(out.bytes.len() + padding, 0);
             *out.bytes.last_mut().expect("just padded") = padding as u8;
@@ -305,7 +324,7 @@ impl Viewer {
         let stream = match (&item.repair_of, &mut sink.repair) {
             (Some(_), Some(repair)) => repair,
             _ => {
-                sink.numbering.sent(sink.stream.next_index(), item.position);
+                sink.numbering.sent(sink.stream.next_index(), item.position, item.shift);
                 &mut sink.stream
             }
         };
@@ -319,7 +338,12 @@ impl Viewer {
             let loses = self.lost_at.is_some_and(|at| now.since(at) < LOSS_MEMORY);
             if slot.slot == Slot::Video && loses && sink.repair.is_some() {
                 let bytes = item.bytes + RTX_HEADER_BYTES;
-                let repair = Repair { sink: item.sink, sequence, position: item.position };
+                let repair = Repair {
+                    sink: item.sink,
+                    sequence,
+                    position: item.position,
+                    shift: item.shift,
+                };
                 self.tail = Some(Tail { at: now + TAIL_WAIT, repair, bytes });
             }
         } else {

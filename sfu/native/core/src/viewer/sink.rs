@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use crate::api::{CodecSpec, SinkSpec};
+use crate::api::{CodecKind, CodecSpec, SinkSpec};
+use crate::codec::fit::fit;
+use crate::codec::vp8::Shift;
 use crate::ids::Time;
 use crate::numbering::Numbering;
-use crate::slot::plays;
+use crate::ring::{Meta, Ring};
+use crate::rtp;
+use crate::slot::SlotState;
 use crate::srtp::{SealedStream, Sealer};
 
 /// A viewer that cannot keep up costs the whole class a keyframe no more often than this.
@@ -18,7 +22,15 @@ pub struct Sink {
     pub position: Option<u64>,
     /// Replaying up to here; pacing is gentler until then.
     pub live_from: u64,
+    /// Frames that begin before this and that no other needs are left out of the replay.
+    whole_before: u64,
+    leaves_out: bool,
+    /// Of the VP8 numbers of what is planned now.
+    pub shift: Shift,
     pub numbering: Numbering,
+    /// Whether the viewer can decode what flows now, and what was said about that.
+    pub plays: bool,
+    pub plays_said: bool,
     /// By the slot's codec index: our payload type and that of its retransmissions.
     pub payload_types: Vec<Option<(u8, Option<u8>)>>,
     pub first_sent: Option<Time>,
@@ -35,7 +47,8 @@ pub struct Sink {
     pub packets: u32,
     pub octets: u32,
     pub report_at: Option<Time>,
-    pub header_bytes: usize,
+    /// Without a dependency descriptor.
+    header_bytes: usize,
 }
 
 impl Sink {
@@ -45,18 +58,19 @@ impl Sink {
             Some(ssrc) if spec.nack => Some(sealer.stream(ssrc, spec.first_sequence ^ 0x55)?),
             _ => None,
         };
-        let ids = spec.extensions;
-        let lengths = [(ids.mid, spec.mid.len()), (ids.transport_cc, 2), (ids.abs_send_time, 3)];
-        let extension: usize =
-            lengths.iter().filter(|(id, _)| id.is_some()).map(|(_, n)| 1 + n).sum();
-        let header_bytes = 12 + if extension > 0 { 4 + extension.next_multiple_of(4) } else { 0 };
+        let header_bytes = rtp::header_bytes(extension_lengths(&spec));
         Some(Sink {
             spec,
             stream,
             repair,
             position: None,
             live_from: 0,
+            whole_before: 0,
+            leaves_out: false,
+            shift: Shift::default(),
             numbering: Numbering::new(),
+            plays: true,
+            plays_said: true,
             payload_types: Vec::new(),
             first_sent: None,
             begins: false,
@@ -72,9 +86,11 @@ impl Sink {
     }
 
     /// Read from a picture's first packet on; what is stored by now is replayed.
-    pub fn begin_at(&mut self, position: u64, end: u64) {
+    pub fn begin_at(&mut self, position: u64, slot: &SlotState) {
         self.position = Some(position);
-        self.live_from = end;
+        self.live_from = slot.ring.end();
+        // The newest frame is sent in any case: on a still screen it stays in sight.
+        self.whole_before = slot.newest_frame();
         self.begins = true;
     }
 
@@ -88,20 +104,58 @@ impl Sink {
         true
     }
 
-    /// The viewer's payload type for the slot's codec `index`; None where it cannot decode it.
-    pub fn payload_type(&mut self, index: u8, codec: &CodecSpec) -> Option<u8> {
-        let index = usize::from(index);
-        if self.payload_types.len() <= index {
-            self.payload_types.resize(index + 1, None);
+    /// Whether the packet belongs to a frame that a replay goes without; asked in order.
+    pub fn leaves_out(&mut self, position: u64, meta: &Meta, slot: &SlotState) -> bool {
+        if meta.keyframe {
+            self.shift = Shift::default(); // receivers take any number at a keyframe
         }
-        if self.payload_types[index].is_none() {
-            self.payload_types[index] = self
-                .spec
-                .codecs
-                .iter()
-                .find(|theirs| plays(theirs, codec))
-                .map(|theirs| (theirs.payload_type, theirs.rtx_payload_type));
+        if meta.starts_frame {
+            self.leaves_out = meta.droppable && position < self.whole_before;
+            let is_vp8 = slot.codecs[usize::from(meta.codec)].kind == CodecKind::Vp8;
+            if let (true, true, Some((_, payload))) =
+                (self.leaves_out, is_vp8, slot.ring.get(position))
+            {
+                self.shift.leave_out(payload);
+            }
         }
-        self.payload_types[index].map(|(payload_type, _)| payload_type)
+        self.leaves_out
     }
+
+    /// Note whether what flows now can be decoded.
+    pub fn judge(&mut self, slot: &SlotState) {
+        if let Some(codec) = slot.codec() {
+            self.plays = self.payload_type(codec, &slot.codecs).is_some();
+        }
+    }
+
+    /// Of a packet in the ring as it is sent here.
+    pub fn header_bytes(&self, ring: &Ring, position: u64) -> usize {
+        if self.spec.extensions.dependency_descriptor.is_none() {
+            return self.header_bytes;
+        }
+        match ring.descriptor_length(position) {
+            0 => self.header_bytes,
+            length => rtp::header_bytes(extension_lengths(&self.spec).chain([length])),
+        }
+    }
+
+    /// The viewer's payload type for the slot's codec `index`; None where it cannot decode it.
+    pub fn payload_type(&mut self, index: u8, codecs: &[CodecSpec]) -> Option<u8> {
+        let fits = |ours: &CodecSpec| {
+            let theirs = self.spec.codecs.iter().rev();
+            // The first of the best, which is the viewer's own order.
+            let best = theirs.filter_map(|t| Some((fit(t, ours)?, t))).max_by_key(|(n, _)| *n)?;
+            Some((best.1.payload_type, best.1.rtx_payload_type))
+        };
+        let known = self.payload_types.len();
+        self.payload_types.extend(codecs[known..].iter().map(fits));
+        self.payload_types[usize::from(index)].map(|(payload_type, _)| payload_type)
+    }
+}
+
+/// Of what every packet of a section carries.
+fn extension_lengths(spec: &SinkSpec) -> impl Iterator<Item = usize> + Clone {
+    let ids = spec.extensions;
+    let lengths = [(ids.mid, spec.mid.len()), (ids.transport_cc, 2), (ids.abs_send_time, 3)];
+    lengths.into_iter().filter_map(|(id, length)| id.map(|_| length))
 }

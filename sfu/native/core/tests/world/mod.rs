@@ -221,24 +221,28 @@ impl Peer {
         timestamp: u32,
         payload: &[u8],
     ) -> Vec<u8> {
+        let number = self.next_sequence(ssrc).to_be_bytes();
+        let extensions: [(u8, &[u8]); 2] =
+            [(3, &number), (4, if ssrc == MIC { b"1" } else { b"0" })];
+        self.seal_with(ssrc, payload_type, marker, timestamp, payload, &extensions)
+    }
+
+    /// The same with header extensions of the caller's choice.
+    pub fn seal_with(
+        &mut self,
+        ssrc: Ssrc,
+        payload_type: u8,
+        marker: bool,
+        timestamp: u32,
+        payload: &[u8],
+        extensions: &[(u8, &[u8])],
+    ) -> Vec<u8> {
         let stream = self
             .streams
             .entry(ssrc)
             .or_insert_with(|| self.sealer.stream(ssrc, 65_000).expect("a new one"));
-        let number = stream.next_sequence().to_be_bytes();
         let mut packet = Vec::new();
-        let extensions: [(u8, &[u8]); 2] =
-            [(3, &number), (4, if ssrc == MIC { b"1" } else { b"0" })];
-        rtp::write_header(
-            &mut packet,
-            payload_type,
-            marker,
-            false,
-            0,
-            timestamp,
-            ssrc,
-            &extensions,
-        );
+        rtp::write_header(&mut packet, payload_type, marker, false, 0, timestamp, ssrc, extensions);
         let offset = packet.len();
         packet.extend_from_slice(payload);
         packet.resize(packet.len() + self.sealer.tag_bytes(), 0);
@@ -295,7 +299,16 @@ impl Peer {
                     header.extension(&bytes, 6).expect("every packet names its section").to_vec();
                 let number = header.extension(&bytes, 5).and_then(|v| v.try_into().ok());
                 let transport_sequence = number.map(u16::from_be_bytes);
-                got.push(Got { at: *at, run: *run, header, payload, mid, transport_sequence });
+                let elements = header.extensions(&bytes).map(|(id, v)| (id, v.to_vec())).collect();
+                got.push(Got {
+                    at: *at,
+                    run: *run,
+                    header,
+                    payload,
+                    mid,
+                    transport_sequence,
+                    elements,
+                });
             }
         }
         self.taken = world.sent.len();
@@ -330,6 +343,8 @@ pub struct Got {
     pub payload: Vec<u8>,
     pub mid: Vec<u8>,
     pub transport_sequence: Option<u16>,
+    /// Header extensions.
+    pub elements: Vec<(u8, Vec<u8>)>,
 }
 
 pub fn vp8(payload_type: u8, rtx_payload_type: Option<u8>) -> CodecSpec {

@@ -3,6 +3,7 @@
 //! Included by the test files, each of which uses a part of it.
 #![allow(dead_code)]
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -40,7 +41,16 @@ pub struct State {
     last_arrived: Time,
     arrived_backwards: u64,
     arrived_implausibly: u64,
+    /// Paths that have sent `CHECK`.
+    known: HashSet<PathId>,
+    forgotten: u64,
 }
+
+/// What stands for a valid STUN check here: a datagram that begins like this, at least 20 bytes long.
+pub const CHECK: [u8; 20] = *b"\0\x01valid check here..";
+
+/// What lets the engine forget the path again, as the end of its session would.
+pub const FAREWELL: [u8; 20] = *b"\0\x01farewell to you...";
 
 impl Engine for Echo {
     fn command(&mut self, _now: Time, command: Command) {
@@ -60,11 +70,25 @@ impl Engine for Echo {
         self.state.arrived_implausibly +=
             u64::from(arrived > now || now.since(arrived) > Duration::from_millis(500));
         self.state.last_arrived = arrived;
+        if datagram.starts_with(&CHECK) {
+            self.state.known.insert(path);
+        }
+        if datagram.starts_with(&FAREWELL) {
+            self.state.known.remove(&path);
+        }
         self.state.waiting.push((path, datagram.to_vec()));
         self.state.turns_left = self.turns_more;
         if let Some(after) = self.alarm_after {
             self.state.deadline = Some(arrived + after);
         }
+    }
+
+    fn knows(&self, path: PathId) -> bool {
+        self.state.known.contains(&path)
+    }
+
+    fn forget(&mut self, _now: Time, path: PathId) {
+        self.state.forgotten += u64::from(self.state.known.remove(&path));
     }
 
     fn advance(&mut self, now: Time, out: &mut Outbox) {
@@ -108,6 +132,8 @@ impl Engine for Echo {
             ("advances", self.state.advances),
             ("arrived_backwards", self.state.arrived_backwards),
             ("arrived_implausibly", self.state.arrived_implausibly),
+            ("known", self.state.known.len() as u64),
+            ("forgotten", self.state.forgotten),
         ]
     }
 
@@ -117,7 +143,8 @@ impl Engine for Echo {
 }
 
 pub fn options(host: IpAddr) -> Options {
-    Options { host, port: 0, receive_buffer_bytes: 4 << 20, send_buffer_bytes: 4 << 20, gso: true }
+    let (receive_buffer_bytes, send_buffer_bytes) = (4 << 20, 4 << 20);
+    Options { host, port: 0, tcp: None, receive_buffer_bytes, send_buffer_bytes, gso: true }
 }
 
 pub fn start(engine: Echo) -> Media {
@@ -125,12 +152,16 @@ pub fn start(engine: Echo) -> Media {
 }
 
 /// A plain socket, without UDP_GRO, with room for some thousands of datagrams.
-pub fn reader() -> UdpSocket {
-    let fd = OwnedFd::from(UdpSocket::bind((LOCALHOST, 0)).unwrap());
+pub fn reader_on(host: IpAddr) -> UdpSocket {
+    let fd = OwnedFd::from(UdpSocket::bind((host, 0)).unwrap());
     set_option(&fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, 8 << 20)
         .or_else(|_| set_option(&fd, libc::SOL_SOCKET, libc::SO_RCVBUF, 8 << 20))
         .unwrap();
     UdpSocket::from(fd)
+}
+
+pub fn reader() -> UdpSocket {
+    reader_on(LOCALHOST)
 }
 
 pub fn client(media: &Media) -> UdpSocket {

@@ -111,6 +111,39 @@ impl Descriptor {
     }
 }
 
+/// How far a stream's numbers lie behind its source's, because frames were left out of it: receivers take a
+/// jump in them for loss (RFC 7741 section 4.2 wants PictureID to go up by one a frame).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shift {
+    pictures: u16,
+    base_pictures: u8,
+}
+
+impl Shift {
+    /// Leave out the frame that begins with this payload.
+    pub fn leave_out(&mut self, payload: &[u8]) {
+        let Some(descriptor) = parse(payload) else { return };
+        self.pictures = self.pictures.wrapping_add(1);
+        if descriptor.temporal_id.unwrap_or(0) == 0 {
+            self.base_pictures = self.base_pictures.wrapping_add(1);
+        }
+    }
+
+    /// Close the gap in a payload of a later frame.
+    pub fn apply(self, payload: &mut [u8]) {
+        if self == Shift::default() {
+            return;
+        }
+        let Some(descriptor) = parse(payload) else { return };
+        if let Some(picture_id) = descriptor.picture_id {
+            descriptor.set_picture_id(payload, picture_id.wrapping_sub(self.pictures));
+        }
+        if let Some(index) = descriptor.tl0_pic_idx {
+            descriptor.set_tl0_pic_idx(payload, index.wrapping_sub(self.base_pictures));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,5 +226,52 @@ mod tests {
         descriptor.set_picture_id(&mut bare, 5);
         descriptor.set_tl0_pic_idx(&mut bare, 5);
         assert_eq!(bare, [0x10, 0x00]);
+    }
+
+    /// X, then I L T: a 7- or 15-bit picture id, TL0PICIDX, TID.
+    fn numbered(picture_id: u16, long: bool, tl0: u8, tid: u8) -> Vec<u8> {
+        let mut payload = vec![0x90, 0xE0];
+        if long {
+            payload.extend((picture_id | 0x8000).to_be_bytes());
+        } else {
+            payload.push(picture_id as u8 & 0x7F);
+        }
+        payload.extend([tl0, tid << 6, 0x01]);
+        payload
+    }
+
+    #[test]
+    fn frames_that_are_left_out_leave_no_gap_in_the_numbers() {
+        for (long, wrap) in [(true, 0x8000u32), (false, 0x80)] {
+            for start in [0, wrap - 3, wrap / 2 + 1] {
+                let (mut shift, mut sent) = (Shift::default(), Vec::new());
+                // T0 T2 T1 T2, four times; every T2 is left out, and one T0.
+                for n in 0..16u32 {
+                    let tid = [0, 2, 1, 2][n as usize % 4];
+                    let tl0 = 254u8.wrapping_add((n / 4) as u8);
+                    let mut payload = numbered(((start + n) % wrap) as u16, long, tl0, tid);
+                    if tid == 2 || n == 8 {
+                        shift.leave_out(&payload);
+                        continue;
+                    }
+                    let length = payload.len();
+                    shift.apply(&mut payload);
+                    assert_eq!(payload.len(), length);
+                    let read = parse(&payload).unwrap();
+                    sent.push((u32::from(read.picture_id.unwrap()), read.tl0_pic_idx.unwrap()));
+                }
+                let ids: Vec<u32> = sent.iter().map(|s| (s.0 + wrap - start) % wrap).collect();
+                assert_eq!(ids, (0..7).collect::<Vec<_>>());
+                let bases: Vec<u8> = sent.iter().map(|s| s.1.wrapping_sub(254)).collect();
+                assert_eq!(bases, [0, 0, 1, 1, 1, 2, 2]);
+            }
+        }
+        let mut bare = [0x10, 0x01];
+        let mut shift = Shift::default();
+        shift.leave_out(&bare);
+        shift.apply(&mut bare);
+        assert_eq!(bare, [0x10, 0x01], "nothing to renumber");
+        shift.apply(&mut []);
+        shift.leave_out(&[]);
     }
 }
