@@ -177,7 +177,7 @@ def test_the_page_reads_what_the_protocol_document_shows(page: Page) -> None:
           talk.addEventListener(type, event => heard.push([type, event.detail]));
         }
         const made = talk.say("Is that a minus?");
-        for (const bytes of x) talk.take(messageOf(new Uint8Array(bytes).buffer));
+        for (const bytes of x) talk.take(await messageOf(new Uint8Array(bytes).buffer));
         return { heard, made, comments: talk.comments, paused: talk.paused };
         """,
         [

@@ -122,8 +122,8 @@ export class MediaSession extends EventTarget {
    */
   tell(message) {
     const channel = this.#path?.channel;
-    if (channel === undefined || channel.readyState !== "open") return false;
-    channel.send(encoded(message));
+    if (channel === undefined || !isOpen(channel)) return false;
+    void say(channel, message);
     return true;
   }
 
@@ -301,7 +301,7 @@ export class MediaSession extends EventTarget {
    */
   #hear(pc, message) {
     if (this.#path?.pc !== pc) return;
-    if (message.type === "ping") void pong(this.#path.channel);
+    if (message.type === "ping") void say(this.#path.channel, { type: "pong" });
     this.#emit("message", message);
     if (message.type === "ended") this.#finish("class_ended");
     // Final: two tabs that take the place from each other would never stop. But while this page is
@@ -362,12 +362,13 @@ async function remove(location, reason) {
 }
 
 /**
- * Answer a ping: the node takes who does not for gone.
+ * Send one message once msgpack is there; a channel that has closed meanwhile drops it.
  * @param {RTCDataChannel} channel
+ * @param {Record<string, unknown>} message
  */
-async function pong(channel) {
-  const message = await encoded({ type: "pong" });
-  if (isOpen(channel)) channel.send(message);
+async function say(channel, message) {
+  const bytes = await encoded(message);
+  if (isOpen(channel)) channel.send(bytes);
 }
 
 /**
