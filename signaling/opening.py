@@ -92,4 +92,5 @@ def _message(admission: Admission, read: ReadOffer) -> OpenSession:
         offer=read.offer,
         class_title=admission.class_title,
         capacity=admission.capacity,
+        epoch=admission.epoch,
     )

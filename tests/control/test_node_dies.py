@@ -38,7 +38,7 @@ async def test_the_reaper_closes_segments_and_keeps_places(school: School) -> No
     )
     await silence(school, node.node_id)
     alive_at = await school.sql.fetchval("SELECT alive_at FROM node")
-    assert await school.plane._janitor.reap() == 1
+    assert await school.reap() == 1
     (segment,) = await school.segments(one)
     assert (segment["reason"], segment["left_at"], segment["estimated"]) == (
         "node_lost", alive_at, True,
@@ -55,7 +55,7 @@ async def test_the_reaper_closes_segments_and_keeps_places(school: School) -> No
     host_again = await school.plane.admit_host(teacher, class_id)
     assert host_again.node_id == second.node_id
     assert await school.sql.fetchval("SELECT settled FROM node WHERE reaped")
-    assert await school.plane._janitor.reap() == 0
+    assert await school.reap() == 0
     await school.assert_invariants()
 
 
@@ -63,7 +63,7 @@ async def test_a_node_that_beats_is_not_reaped(school: School) -> None:
     node = await school.node()
     await silence(school, node.node_id)
     await node.beat()
-    assert await school.plane._janitor.reap() == 0
+    assert await school.reap() == 0
 
 
 async def test_nobody_is_reaped_before_the_connection_is_up_for_a_lease(
@@ -95,7 +95,7 @@ async def test_a_new_boot_at_the_same_place_ends_the_old_ones_lease(school: Scho
     new = FakeNode(school.plane)
     new.url = old.url
     await new.register()
-    assert await school.plane._janitor.reap() == 1
+    assert await school.reap() == 1
     assert (await school.segments(person))[0]["reason"] == "node_lost"
     with pytest.raises(Refused):
         await old.beat()
@@ -144,7 +144,7 @@ async def test_there_is_one_janitor_at_a_time(school: School, database_url: str)
         await asyncio.sleep(0.05)
     second = Janitor(school.plane._database, idle_s=1e6, host_absence_max_s=1e6, patience_s=0.0)
     worked = []
-    second.work = lambda: worked.append(1) or asyncio.sleep(0)  # type: ignore[func-returns-value, method-assign]
+    second.work = lambda moment: worked.append(moment) or asyncio.sleep(0)  # type: ignore[func-returns-value, method-assign, misc, assignment]
     task = asyncio.create_task(second.run())
     await asyncio.sleep(1.3)
     assert not worked
