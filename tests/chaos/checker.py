@@ -64,8 +64,11 @@ def _attended(row: Any, stays: list[Stay], ledger: Ledger) -> list[str]:
         ends, slack = [last.node_gone_at], BEAT_S
     if left_at > max([*ends, *(unanswered if detected else [])]) + slack:
         return [f"attended {left_at - max(ends):.1f} s without a client: {row} {last}"]
-    if detected and last.how == "vanished" and left_at < max(ends) - SILENCE_S - BEAT_S - (
-        ledger.outage_s(max(ends) - 30, max(ends) + 30)
+    if (
+        detected
+        and last.how == "vanished"
+        and left_at
+        < max(ends) - SILENCE_S - BEAT_S - (ledger.outage_s(max(ends) - 30, max(ends) + 30))
     ):
         return [f"the end is {max(ends) - left_at:.1f} s before the silence: {row} {last}"]
     return []

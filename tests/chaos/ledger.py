@@ -58,8 +58,7 @@ class Ledger:
     def outage_s(self, began: float, ended: float) -> float:
         """Return for how long between two times something did not answer."""
         return sum(
-            max(0.0, min(ended, outage.ended) - max(began, outage.began))
-            for outage in self.outages
+            max(0.0, min(ended, outage.ended) - max(began, outage.began)) for outage in self.outages
         )
 
     def node_is_gone(self, node_id: UUID, at: float) -> None:

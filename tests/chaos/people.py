@@ -223,7 +223,14 @@ class Student:
         assert self.body is not None
         lost = self.body.pc.connectionState in ("failed", "closed")
         lost = lost or time.time() - self.body.asked_at > DEAF_S
-        actions = [self.leave, self.page_closed, self.vanish, self.reload, self.second_tab, self.resume]
+        actions = [
+            self.leave,
+            self.page_closed,
+            self.vanish,
+            self.reload,
+            self.second_tab,
+            self.resume,
+        ]
         await (self.resume if lost else self.dice.choice(actions))()
 
     async def leave(self, reason: str = "left") -> None:
