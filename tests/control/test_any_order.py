@@ -6,7 +6,7 @@ A failure prints its steps; they go into COMMITTED. Another run: `--hypothesis-s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import asyncpg
@@ -118,8 +118,11 @@ def machine(postgres_server: Postgres, migrated_template: str) -> Iterator[Machi
     made.close()
 
 
-def orders(examples: int) -> Any:
-    return settings(
+Test = Callable[[Machine], None]
+
+
+def orders(examples: int) -> Callable[[Callable[..., None]], Test]:
+    chosen = settings(
         max_examples=examples,
         deadline=None,
         database=None,
@@ -128,6 +131,12 @@ def orders(examples: int) -> Any:
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate, Phase.shrink],
     )
+
+    def decorate(test: Callable[..., None]) -> Test:
+        decorated: Test = chosen(given(steps=STEPS)(test))
+        return decorated
+
+    return decorate
 
 
 def test_the_clock_is_moved_by_hand(machine: Machine) -> None:
@@ -148,13 +157,11 @@ def test_an_order_that_broke_something(machine: Machine, number: int) -> None:
 
 
 @orders(60)
-@given(steps=STEPS)
 def test_some_orders(machine: Machine, steps: list[Step]) -> None:
     machine.try_out(steps)
 
 
 @pytest.mark.long
-@orders(2500)
-@given(steps=STEPS)
+@orders(2000)
 def test_thousands_of_orders(machine: Machine, steps: list[Step]) -> None:
     machine.try_out(steps)

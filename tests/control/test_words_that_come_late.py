@@ -8,7 +8,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from control import beats
+from control import ClassEnd, beats
 from tests.control.people import School
 from wire.beat import HeldSession
 
@@ -71,7 +71,7 @@ async def test_a_resume_that_its_node_gives_up_ends_where_the_old_one_did(
         " silent_since = silent_since - interval '31 s'"
     )
     await school.sql.execute(LATER)
-    resumed_at = (await school.sql.fetchrow("SELECT silent_since FROM seat WHERE NOT is_host"))[0]
+    resumed_at = await school.sql.fetchval("SELECT silent_since FROM seat WHERE NOT is_host")
     await node.ended(once_more, reason)
     (segment,) = await school.segments(person)
     assert (segment["reason"], segment["left_at"]) == ("disconnected", resumed_at)
@@ -116,7 +116,7 @@ async def test_word_of_an_end_spares_who_came_after_the_reopening(school: School
 
 
 async def test_an_end_is_told_to_the_nodes_at_once(school: School) -> None:
-    told = []
+    told: list[ClassEnd] = []
     school.plane.when_class_ends(told.append)
     node = await school.node()
     teacher, class_id, link = await school.live_class()
