@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import asyncpg
 import pytest
 
+from control import janitor
 from control.beats import Refused
 from control.database import SETTINGS
 from control.janitor import Janitor
@@ -85,6 +89,46 @@ async def test_nobody_is_reaped_before_the_connection_is_up_for_a_lease(
     assert await school.sql.fetchval("SELECT count(*) FROM node WHERE reaped") == 1
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_nobody_is_reaped_because_the_database_stood_still(
+    school: School, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await school.plane.close()  # its own janitor holds the lock
+    monkeypatch.setattr(janitor, "STALL_S", 1.2)
+    database = school.plane._database
+    database.pool = await asyncpg.create_pool(database_url, min_size=1, max_size=2)
+    patient = Janitor(database, idle_s=1e6, host_absence_max_s=1e6, patience_s=2.0)
+    worked = asyncio.Event()
+    monkeypatch.setattr(patient, "prune", _saying(worked))
+    task = asyncio.create_task(patient.run())
+    async with asyncio.timeout(20):
+        await worked.wait()  # it is patient no more
+    node = await school.node_row()
+    backend = await school.sql.fetchval(
+        "SELECT pid FROM pg_stat_activity WHERE application_name = 'lectern janitor'"
+        " AND datname = current_database()"
+    )
+    os.kill(backend, signal.SIGSTOP)
+    try:
+        await silence(school, node)  # time goes on, and nobody can beat
+        await asyncio.sleep(2.5)
+    finally:
+        os.kill(backend, signal.SIGCONT)
+    await asyncio.sleep(1.0)
+    assert await school.sql.fetchval("SELECT count(*) FROM node WHERE reaped") == 0
+    async with asyncio.timeout(20):
+        while not await school.sql.fetchval("SELECT count(*) FROM node WHERE reaped"):
+            await asyncio.sleep(0.05)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def _saying(event: asyncio.Event) -> Callable[[], Awaitable[None]]:
+    async def say() -> None:
+        event.set()
+
+    return say
 
 
 async def test_a_new_boot_at_the_same_place_ends_the_old_ones_lease(school: School) -> None:
