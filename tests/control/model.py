@@ -111,6 +111,7 @@ class Held:
     epoch: int
     class_id: UUID
     connected: bool = False
+    reported: bool = False  # control has answered that it knows
 
 
 @dataclass
@@ -131,6 +132,7 @@ class Stay:
     """What one person knows of one session."""
 
     admission: Admission
+    began_at: datetime
     connected: bool = False
     gone_at: datetime | None = None
     said: str = ""  # the reason that the person gave
@@ -158,6 +160,8 @@ class World:
         self.stays: list[Stay] = []
         self.current: dict[UUID, Stay] = {}
         self.was_connected: set[UUID] = set()
+        # When sessions were continued by requests that nobody heard the answer of.
+        self.unheard: dict[UUID, datetime] = {}
 
     async def begin(self) -> None:
         """New people, classes and nodes: examples share a database and no rows."""
@@ -213,6 +217,7 @@ class World:
         (outcome,) = await self.admissions.admit([request])
         if isinstance(outcome, Exception):
             raise outcome
+        began_at = self.unheard[outcome.session_id] = await self.now()
         if breaks == "web died after the commit":
             return
         opened = await self._open(outcome, breaks == "first node is slow")
@@ -220,9 +225,7 @@ class World:
             return
         if earlier is not None:
             earlier.gone_at = earlier.gone_at or await self.now()
-        stay = Stay(outcome, connected=earlier.connected if earlier and resume else False)
-        if earlier is None or earlier.admission.session_id != outcome.session_id:
-            stay.connected = False
+        stay = Stay(outcome, began_at)
         self.stays.append(stay)
         self.current[person.account_id] = stay
 
@@ -357,6 +360,9 @@ class World:
 
     async def _apply(self, node: ModelNode, message: Beat, answer: BeatAnswer) -> None:
         if answer.accepted:
+            for kind, key, _, _ in node.outbox[: len(message.events)]:
+                if kind == "connected" and key in node.sessions:
+                    node.sessions[key].reported = True
             del node.outbox[: len(message.events)]
         node.cursor = max(node.cursor, answer.cursor)
         node.send_sessions = answer.send_sessions
@@ -364,13 +370,31 @@ class World:
         for revoked in answer.revoked:
             for key in list(node.sessions):
                 if str(key[0]) == revoked.session_id and key[1] <= revoked.fence:
+                    if key[1] == revoked.fence:
+                        await self._may_end(node, key, revoked.reason)
                     del node.sessions[key]
                     node.outbox.append(("ended", key, now, revoked.reason))
         for ended in answer.ended_classes:
             for key, held in list(node.sessions.items()):
                 if str(held.class_id) == ended.class_id and held.epoch <= ended.epoch:
+                    await self._may_end(node, key, "class_ended")
                     del node.sessions[key]
                     node.outbox.append(("ended", key, now, "class_ended"))
+
+    async def _may_end(self, node: ModelNode, key: Key, reason: str) -> None:
+        """Nobody is thrown out of a seat, nor for a silence while their packets come."""
+        seated = await self.sql.fetchval(
+            "SELECT EXISTS (SELECT FROM seat WHERE session_id = $1 AND fence = $2"
+            " AND node_id = $3 AND grace_until IS NULL)",
+            *key,
+            node.address.node_id,
+        )
+        assert not seated, ("a late word ends a session that has its seat", key, reason)
+        if not node.sessions[key].reported or reason in ("left", "pagehide", "replaced"):
+            return
+        there = [s for s in self.current.values() if s.gone_at is None and s.connected]
+        keys = [(s.admission.session_id, s.admission.fence) for s in there]
+        assert key not in keys or reason == "class_ended", ("thrown out", key, reason)
 
     async def _reboot(self, node: ModelNode) -> None:
         self.nodes[self.nodes.index(node)] = await self._boot(node.address.internal_url)
@@ -445,7 +469,11 @@ class World:
                 continue
             assert session_id in self.was_connected, ("attended and never connected", row)
             stays = [s for s in self.stays if s.admission.session_id == session_id]
-            gone = max(s.gone_at for s in stays if s.gone_at is not None)
+            # What never connected attended no longer than until it was continued.
+            gone = max(
+                self.unheard[session_id],
+                *(s.gone_at or s.began_at if s.connected or s.said else s.began_at for s in stays),
+            )
             late = (row["left_at"] - gone).total_seconds()
             if row["reason"] in ("disconnected", "left", "pagehide"):
                 assert late < 1.0, (f"attended {late} s too long", row, stays)
