@@ -82,7 +82,8 @@ WITH ended AS (
     UPDATE attendance
     -- A continued session that its node has not reported yet: see `seat.end`.
     SET left_at = greatest(joined_at, connected_at, least(ended.ended_at, last_seen)),
-        estimated = last_seen IS NOT NULL, reason = 'class_ended'
+        -- Until the node has said whether it saw the student until then.
+        estimated = true, reason = 'class_ended'
     FROM ended, seat, LATERAL (
         SELECT CASE WHEN confirm_by IS NOT NULL THEN silent_since END AS last_seen) AS sign
     WHERE seat.class_id = $1 AND attendance.session_id = seat.session_id AND left_at IS NULL

@@ -359,10 +359,9 @@ class World:
             await self._apply(node, message, answer)
 
     async def _apply(self, node: ModelNode, message: Beat, answer: BeatAnswer) -> None:
+        told = []
         if answer.accepted:
-            for kind, key, _, _ in node.outbox[: len(message.events)]:
-                if kind == "connected" and key in node.sessions:
-                    node.sessions[key].reported = True
+            told = node.outbox[: len(message.events)]
             del node.outbox[: len(message.events)]
         node.cursor = max(node.cursor, answer.cursor)
         node.send_sessions = answer.send_sessions
@@ -380,6 +379,9 @@ class World:
                     await self._may_end(node, key, "class_ended")
                     del node.sessions[key]
                     node.outbox.append(("ended", key, now, "class_ended"))
+        for kind, key, _, _ in told:
+            if kind == "connected" and key in node.sessions:
+                node.sessions[key].reported = True
 
     async def _may_end(self, node: ModelNode, key: Key, reason: str) -> None:
         """Nobody is thrown out of a seat, nor for a silence while their packets come."""

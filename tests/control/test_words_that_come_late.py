@@ -194,3 +194,22 @@ async def test_a_binding_to_a_node_that_died_meanwhile_is_tried_again(school: Sc
     await school.reap()
     with pytest.raises(Exception, match="try again"):
         await school.plane.bind_session(admission, other.node_id)
+
+
+async def test_a_silence_that_was_held_up_counts_although_the_class_has_ended(
+    school: School,
+) -> None:
+    node = await school.node()
+    teacher, class_id, link = await school.live_class()
+    silent, there = await school.people(2)
+    first = await school.joined(silent, link, node)
+    second = await school.joined(there, link, node)
+    await school.sql.execute(LATER)
+    ended = await school.plane._classes.end(teacher, class_id)
+    await node.ended(first, "disconnected", 20_000)
+    await node.ended(second, "class_ended")
+    (segment,) = await school.segments(silent)
+    early = (ended["ended_at"] - segment["left_at"]).total_seconds()
+    assert 19 < early < 21 and not segment["estimated"]
+    (segment,) = await school.segments(there)
+    assert segment["left_at"] == ended["ended_at"] and not segment["estimated"]
