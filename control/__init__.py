@@ -5,6 +5,7 @@ What other packages use stands here; `signaling` calls these and never a query.
 
 from __future__ import annotations
 
+from control.classes import ClassEnd
 from control.migrate import migrate
 from control.model import Account, Admission, NodeAddress
 from control.openapi import problem_responses
@@ -15,6 +16,7 @@ from control.service import Control
 __all__ = [
     "Account",
     "Admission",
+    "ClassEnd",
     "Control",
     "NodeAddress",
     "Operators",

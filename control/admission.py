@@ -284,7 +284,7 @@ async def _write(
             [locked[r.class_id]["origin_node"] for r in taking],
             CONFIRM_S,
         )
-        fences |= {found["user_id"]: 1 for found in taken}
+        fences |= {found["user_id"]: found["fence"] for found in taken}
     moving = [c for c in chosen if isinstance(c, Move)]
     if moving:
         moved = await rows(
@@ -312,4 +312,5 @@ def _admission(request: Request, target: Any, session_id: UUID, fence: int) -> A
         name=request.account.name,
         is_host=False,
         node_id=target["origin_node"],
+        epoch=target["placement_epoch"],
     )

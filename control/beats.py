@@ -28,6 +28,7 @@ from wire.beat import (
     LEASE_S,
     Beat,
     BeatAnswer,
+    EndedClass,
     HeldSession,
     Register,
     Registered,
@@ -40,10 +41,14 @@ log = logging.getLogger(__name__)
 
 # One transaction's share of a beat: its classes stay locked meanwhile.
 EVENTS_PER_TRANSACTION_MAX = 500
-# Well within FENCE_S, so that a node hears `hold` before it takes silence for its own death.
-BEAT_TIMEOUT_S = 4.0
+# A database that stands still must not look like a control that is gone: `hold` is said before the
+# node gives the attempt up (after 2.5 s). The work goes on until the node's next attempt, so a database
+# that is only slow gets somewhere.
+BEAT_TIMEOUT_S = 1.5
+CLOSE_TIMEOUT_S = 5.0
 NOTICES_PER_ANSWER_MAX = 5000
 FENCE_MAX = 2**62
+EPOCH_MAX = 2**62
 MS_AGO_MAX = 7 * 24 * 3600 * 1000
 
 
@@ -64,12 +69,30 @@ class _Event:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """Whose word it is, and when it came, on the database's clock."""
+
+    node_id: UUID
+    arrived_at: datetime
+
+
 class Beats:
     """Takes registrations and beats."""
 
     def __init__(self, database: Database, redis_map: RedisMap) -> None:
         self._database = database
         self._map = redis_map
+        self._working: dict[UUID, asyncio.Task[BeatAnswer]] = {}  # by node, the latest attempt
+        self._given_up: set[asyncio.Task[BeatAnswer]] = set()
+
+    async def close(self) -> None:
+        """End the attempts that still work."""
+        tasks = [*self._working.values(), *self._given_up]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT_S)
 
     async def register(self, message: Register) -> Registered:
         """Let a node serve; Refused 400 for malformed words, 409 for an id that is not free."""
@@ -102,18 +125,42 @@ class Beats:
         node_id = parse_uuid(message.node_id)
         if node_id is None:
             raise Refused(401, "unknown node")
+        hold = BeatAnswer(cursor=message.cursor, accepted=False, hold=True)
+        task = asyncio.create_task(self._beat(node_id, message, secret), name=f"beat {node_id}")
+        # A task of its own: cancelled, a statement takes its time until the database has heard of it.
+        self._give_up(node_id)
+        self._working[node_id] = task
+        task.add_done_callback(lambda done: self._forget(node_id, done))
+        await asyncio.wait([task], timeout=BEAT_TIMEOUT_S)
+        if not task.done() or task.cancelled():
+            log.warning("node %s holds: the database does not answer", node_id)
+            return hold
         try:
-            async with asyncio.timeout(BEAT_TIMEOUT_S):
-                return await self._beat(node_id, message, secret)
-        except (*AWAY, Problem) as error:
+            return task.result()
+        except (*AWAY, asyncpg.PostgresError, Problem) as error:
+            # Whatever the database's trouble is, students need not see it.
             log.warning("node %s holds: the database is away: %r", node_id, error)
-            return BeatAnswer(cursor=message.cursor, accepted=False, hold=True)
+            return hold
+
+    def _give_up(self, node_id: UUID) -> None:
+        earlier = self._working.pop(node_id, None)
+        if earlier is not None:
+            self._given_up.add(earlier)
+            earlier.cancel()
+
+    def _forget(self, node_id: UUID, task: asyncio.Task[BeatAnswer]) -> None:
+        self._given_up.discard(task)
+        if self._working.get(node_id) is task:
+            del self._working[node_id]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.debug("beat of node %s: %r", node_id, error)
 
     async def _beat(self, node_id: UUID, message: Beat, secret: str) -> BeatAnswer:
-        latest = await self._renew(node_id, message, secret)
+        latest, arrived_at = await self._renew(node_id, message, secret)
         if latest > message.sequence:
             # An attempt that its sender gave up: the world it describes is over.
             return BeatAnswer(cursor=message.cursor, accepted=False)
+        said = _Said(node_id, arrived_at)
         await self._map.remember_load(
             node_id, busyness(message.load.sessions, message.load.classes)
         )
@@ -122,9 +169,9 @@ class Beats:
         try:
             for start in range(0, len(events), EVENTS_PER_TRANSACTION_MAX):
                 part = events[start : start + EVENTS_PER_TRANSACTION_MAX]
-                for stale in await self._database.retried(_writer(part)):
+                for stale in await self._database.retried(_writer(said, part)):
                     revoked[stale.session_id, stale.fence] = stale
-            send_sessions = await self._compare(node_id, message, revoked)
+            send_sessions = await self._compare(said, message, revoked)
         except asyncpg.IntegrityConstraintViolationError:
             # The node would send the same again for ever; its digest will show what is lost.
             log.exception("node %s: events broke a constraint and were not written", node_id)
@@ -137,7 +184,7 @@ class Beats:
             send_sessions=send_sessions,
         )
 
-    async def _renew(self, node_id: UUID, message: Beat, secret: str) -> int:
+    async def _renew(self, node_id: UUID, message: Beat, secret: str) -> tuple[int, datetime]:
         load = message.load
         renewed = await self._database.row(
             "node.beat",
@@ -152,23 +199,22 @@ class Beats:
             load.loop_lag_ms,
         )
         if renewed is not None:
-            latest: int = renewed["beat_sequence"]
-            return latest
+            return renewed["beat_sequence"], renewed["alive_at"]
         known = await self._database.row("node.known", node_id, secret)
         if known is not None and known["is_secret"]:
             raise Refused(410, "this node was declared dead")
         raise Refused(401, "unknown node or wrong secret")
 
     async def _compare(
-        self, node_id: UUID, message: Beat, revoked: dict[tuple[str, int], Revocation]
+        self, said: _Said, message: Beat, revoked: dict[tuple[str, int], Revocation]
     ) -> bool:
         """Hold the node's set of sessions against ours; returns whether it must send the whole set."""
         if message.sessions is not None:
-            await self._reconcile(node_id, message.sessions, revoked)
+            await self._reconcile(said, message.sequence, message.sessions, revoked)
             return False
         if message.digest is None:
             return False
-        ours = await self._database.rows("seat.of_node", node_id)
+        ours = await self._database.rows("seat.of_node", said.node_id)
         everything = [(str(s["session_id"]), s["fence"]) for s in ours]
         connected = [(str(s["session_id"]), s["fence"]) for s in ours if s["connected"]]
         # Between admission and the first packet only one side may know a session.
@@ -176,7 +222,8 @@ class Beats:
 
     async def _reconcile(
         self,
-        node_id: UUID,
+        said: _Said,
+        sequence: int,
         held: tuple[HeldSession, ...],
         revoked: dict[tuple[str, int], Revocation],
     ) -> None:
@@ -184,7 +231,7 @@ class Beats:
         for session in held:
             if (session_id := parse_uuid(session.session_id)) is not None:
                 theirs[session_id, session.fence] = session
-        found = await self._database.rows("seat.of_node", node_id)
+        found = await self._database.rows("seat.of_node", said.node_id)
         ours = {(s["session_id"], s["fence"]): s["connected"] for s in found}
         events: list[_Event] = []
         for (session_id, fence), session in theirs.items():
@@ -194,21 +241,24 @@ class Beats:
             elif session.connected and not ours[session_id, fence]:
                 events.append(_Event("connected", session_id, fence, 0, ""))
         lost = [
-            ending(session_id, "disconnected", fence=fence, estimated=True)
+            ending(session_id, "disconnected", fence=fence, estimated=True, node_id=said.node_id)
             for (session_id, fence), connected in ours.items()
             # What is not connected yet may be on its way to the node; `confirm_by` watches it.
             if connected and (session_id, fence) not in theirs
         ]
         if events or lost:
-            log.warning("node %s: %d connects, %d ends healed", node_id, len(events), len(lost))
+            log.warning(
+                "node %s: %d connects, %d ends healed", said.node_id, len(events), len(lost)
+            )
         if events:
-            await self._database.retried(_writer(events))
+            await self._database.retried(_writer(said, events))
         for start in range(0, len(lost), EVENTS_PER_TRANSACTION_MAX):
-            await self._database.retried(_ender(lost[start : start + EVENTS_PER_TRANSACTION_MAX]))
+            part = lost[start : start + EVENTS_PER_TRANSACTION_MAX]
+            await self._database.retried(_ender(said, sequence, part))
 
     async def _notices(
         self, node_id: UUID, cursor: int, revoked: dict[tuple[str, int], Revocation]
-    ) -> tuple[int, list[str]]:
+    ) -> tuple[int, list[EndedClass]]:
         """Add what is to be revoked; returns the new cursor and the classes that have ended."""
         # First the horizon, then the notices: what commits in between is repeated, never skipped.
         horizon: int = await self._database.value("node.horizon")
@@ -217,10 +267,11 @@ class Beats:
         if cursor:
             await self._database.rows("node.forget_notices", node_id, cursor)
         found = await self._database.rows("node.notices", node_id, cursor, NOTICES_PER_ANSWER_MAX)
-        ended: list[str] = []
+        ended: list[EndedClass] = []
         for notice in found:
             if notice["class_id"] is not None:
-                ended.append(str(notice["class_id"]))
+                epoch = EPOCH_MAX if notice["epoch"] is None else notice["epoch"]
+                ended.append(EndedClass(str(notice["class_id"]), epoch))
                 continue
             session_id, fence = str(notice["session_id"]), notice["fence"]
             revoked[session_id, fence] = Revocation(session_id, fence, notice["reason"])
@@ -238,7 +289,7 @@ def _checked(event: SessionEvent) -> _Event | None:
     return _Event(event.kind, session_id, event.fence, ms_ago, event.reason or "disconnected")
 
 
-def _writer(events: list[_Event]) -> Any:
+def _writer(said: _Said, events: list[_Event]) -> Any:
     """Return the work of one transaction: write the events, return sessions that hold no seat."""
 
     async def work(connection: Connection) -> list[Revocation]:
@@ -252,11 +303,12 @@ def _writer(events: list[_Event]) -> Any:
                 [session_id for session_id, _ in connects],
                 [fence for _, fence in connects],
                 [event.ms_ago for event in connects.values()],
+                said.node_id,
+                said.arrived_at,
             )
         ends = [event for event in events if event.kind == "ended"]
         if ends:
-            moment: datetime = (await rows(connection, "node.moment"))[0][0]
-            await end_sessions(connection, [_ending_of(event, moment) for event in ends])
+            await end_sessions(connection, [_ending_of(said, event) for event in ends])
         over = {(event.session_id, event.fence) for event in ends}
         return [
             Revocation(str(found["session_id"]), found["fence"], found["reason"])
@@ -267,13 +319,24 @@ def _writer(events: list[_Event]) -> Any:
     return work
 
 
-def _ender(endings: list[Ending]) -> Any:
+def _ender(said: _Said, sequence: int, endings: list[Ending]) -> Any:
+    """Return the work of ending what a node does not hold, unless it has beaten since."""
+
     async def work(connection: Connection) -> None:
-        await end_sessions(connection, endings)
+        # Before the classes, as nothing else does: no transaction waits for a node and holds a class.
+        latest = await rows(connection, "node.latest", said.node_id)
+        if latest and latest[0]["beat_sequence"] == sequence:
+            await end_sessions(connection, endings)
 
     return work
 
 
-def _ending_of(event: _Event, moment: datetime) -> Ending:
-    ended_at = moment.astimezone(UTC) - timedelta(milliseconds=event.ms_ago)
-    return ending(event.session_id, event.reason, fence=event.fence, ended_at=ended_at)
+def _ending_of(said: _Said, event: _Event) -> Ending:
+    ended_at = said.arrived_at.astimezone(UTC) - timedelta(milliseconds=event.ms_ago)
+    return ending(
+        event.session_id,
+        event.reason,
+        fence=event.fence,
+        ended_at=ended_at,
+        node_id=said.node_id,
+    )

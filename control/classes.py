@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from control.admission import CONFIRM_S, REOPEN_S, elsewhere
 from control.database import Connection, Database, row, rows, run, try_again
 from control.endings import Ending, end_sessions
 from control.ids import uuid7
-from control.model import Account, Admission
+from control.model import Account, Admission, NodeAddress
 from control.problem import Problem
 from control.tokens import new_link
 
@@ -35,13 +36,28 @@ LEADS_TO: dict[Event, State] = {"start": "live", "end": "ended", "reopen": "live
 HOST_ROUNDS_MAX = 3
 
 
+@dataclass(frozen=True, slots=True)
+class ClassEnd:
+    """A committed end, for the nodes that carried the class; they would hear of it in their beats."""
+
+    class_id: UUID
+    epoch: int = 0
+    nodes: list[NodeAddress] = field(default_factory=list)
+
+
 class Classes:
     """What teachers do with classes; Problems as in the contract."""
 
-    def __init__(self, database: Database, changed: Callable[[], None] = lambda: None) -> None:
-        """`changed` is called after a class's state or link has changed."""
+    def __init__(
+        self,
+        database: Database,
+        changed: Callable[[], None] = lambda: None,
+        ended: Callable[[ClassEnd], None] = lambda end: None,
+    ) -> None:
+        """`changed` is called after a class's state or link has changed, `ended` after its end."""
         self._database = database
         self._changed = changed
+        self._ended = ended
 
     async def create(self, teacher: Account, *, title: str, capacity: int, key: str | None) -> Any:
         """Make a class and return its row; the same `key` again returns the class it made."""
@@ -124,13 +140,14 @@ class Classes:
     async def end(self, teacher: Account, class_id: UUID) -> Any:
         """End the class with every seat and segment in it."""
 
-        async def work(connection: Connection) -> None:
+        async def work(connection: Connection) -> ClassEnd:
             found = await _locked(connection, teacher, class_id)
-            if _next(found, "end") is not None:
-                await rows(connection, "class.end", class_id)
-                log.info("class %s: live -> ended", class_id)
+            if _next(found, "end") is None:
+                return ClassEnd(class_id)
+            log.info("class %s: live -> ended", class_id)
+            return await end_class(connection, class_id)
 
-        await self._database.retried(work)
+        self._ended(await self._database.retried(work))
         self._changed()
         return await self.show(teacher, class_id)
 
@@ -178,9 +195,17 @@ class Classes:
                 name=teacher.name,
                 is_host=True,
                 node_id=node_id,
+                epoch=found["placement_epoch"],
             )
 
         return await self._database.retried(work)
+
+
+async def end_class(connection: Connection, class_id: UUID) -> ClassEnd:
+    """End a live class whose row is locked, with every seat and segment in it."""
+    found = await rows(connection, "class.end", class_id)
+    nodes = [NodeAddress(n["node_id"], n["internal_url"], n["secret"]) for n in found]
+    return ClassEnd(class_id, max((n["epoch"] for n in found), default=0), nodes)
 
 
 async def _start(

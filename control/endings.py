@@ -20,7 +20,7 @@ SILENCE_GRACE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """One session's end. None stands for: any fence, any account, now, no grace."""
+    """One session's end. None stands for: any fence, any account, now, no grace, on any node."""
 
     session_id: UUID
     reason: str  # of `wire.beat.EndReason`
@@ -33,6 +33,8 @@ class Ending:
     keep_fresh: bool = True
     # Only if the seat is past its time when its class is locked.
     overdue: bool = False
+    # Who says so; a session that was opened anew on another node is not this one's to end.
+    node_id: UUID | None = None
 
 
 def ending(session_id: UUID, reason: str, **details: object) -> Ending:
@@ -98,5 +100,6 @@ async def _end(connection: Connection, endings: list[Ending]) -> set[UUID]:
         [end.grace_s for end in endings],
         [end.keep_fresh for end in endings],
         [end.overdue for end in endings],
+        [end.node_id for end in endings],
     )
     return {found[0] for found in ended}

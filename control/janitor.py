@@ -2,7 +2,10 @@
 
 One process at a time does it, whoever holds an advisory lock on a connection of its own. It works
 only after that connection has been up for one lease: after a restart of the database, or of every
-`web`, nodes and sessions get the time to say that they live.
+`web`, nodes and sessions get the time to say that they live. A database or a janitor that stood still
+is the same: nobody could beat meanwhile, so the lease is waited for anew. What is due is judged by
+the database's time as of a question that was answered at once, never by the time at which a statement
+happens to run: the database may stand still between the two.
 """
 
 from __future__ import annotations
@@ -10,11 +13,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
+from control.classes import ClassEnd, end_class
 from control.database import AWAY, COMMAND_TIMEOUT_S, SETTINGS, Connection, Database, rows
 from control.endings import Ending, end_sessions, ending
 from control.problem import Problem
@@ -28,6 +34,8 @@ SWEEP_INTERVAL_S = 1.0
 PRUNE_INTERVAL_S = 600.0
 RECONNECT_S = 1.0
 STALL_S = LEASE_S / 3
+# A janitor that was stopped keeps its connection, and would keep the others from the work.
+LOCK_IDLE_MAX_S = LEASE_S
 ENDS_PER_TRANSACTION_MAX = 500
 # A sweep that finds more goes on in the next interval.
 ENDS_PER_SWEEP_MAX = 20_000
@@ -45,8 +53,10 @@ class Janitor:
         idle_s: float,
         host_absence_max_s: float,
         patience_s: float = LEASE_S,
+        ended: Callable[[ClassEnd], None] = lambda end: None,
     ) -> None:
         self._database = database
+        self._ended = ended
         self._host_absence_max_s = host_absence_max_s
         self._idle_s = idle_s
         self._patience_s = patience_s
@@ -64,51 +74,53 @@ class Janitor:
             await asyncio.sleep(RECONNECT_S)
 
     async def _connected(self) -> None:
-        settings: Any = SETTINGS | {"application_name": "lectern janitor"}
+        settings: Any = SETTINGS | {
+            "application_name": "lectern janitor",
+            "idle_session_timeout": str(round(LOCK_IDLE_MAX_S * 1000)),
+        }
         connection = await asyncpg.connect(
             self._database.url, command_timeout=COMMAND_TIMEOUT_S, server_settings=settings
         )
         try:
-            up_since = woke_at = time.monotonic()
+            up_since = answered_at = time.monotonic()
             mine = False
             while True:
-                now = time.monotonic()
-                if now - woke_at > STALL_S:
-                    # The database or this process stood still: nodes could not say that they live.
-                    up_since = now
-                woke_at = now
                 # Also proves that the connection, and with it the lock, is still there.
                 if not mine:
                     mine = await connection.fetchval(QUERIES["janitor.lock"], JANITOR_LOCK)
-                else:
-                    await connection.fetchval(QUERIES["node.moment"])
-                if mine and time.monotonic() - up_since >= self._patience_s:
-                    await self.work()
+                moment = await connection.fetchval(QUERIES["node.moment"])
+                now = time.monotonic()
+                if now - answered_at > STALL_S:
+                    log.warning("stood still for %.1f s; waiting for the nodes", now - answered_at)
+                    up_since = now
+                answered_at = now
+                if mine and now - up_since >= self._patience_s:
+                    await self.work(moment)
                 await asyncio.sleep(SWEEP_INTERVAL_S)
         finally:
             connection.terminate()
 
-    async def work(self) -> None:
-        """Do everything that is due, once."""
-        await self.sweep()
-        await self.reap()
+    async def work(self, moment: datetime) -> None:
+        """Do everything that was due at `moment` of the database's clock, once."""
+        await self.sweep(moment)
+        await self.reap(moment)
         await self.end_deserted()
         if time.monotonic() >= self._prune_at:
             self._prune_at = time.monotonic() + PRUNE_INTERVAL_S
             await self.prune()
 
-    async def sweep(self) -> int:
+    async def sweep(self, moment: datetime) -> int:
         """End what never connected and free what is past its grace; returns how many seats."""
-        found = await self._database.rows("seat.overdue", ENDS_PER_SWEEP_MAX)
+        found = await self._database.rows("seat.overdue", ENDS_PER_SWEEP_MAX, moment)
         endings = [_overdue(seat) for seat in found]
         freed = await self._end(endings)
         if freed:
             log.info("swept %d seats past their time", freed)
         return freed
 
-    async def reap(self) -> int:
+    async def reap(self, moment: datetime) -> int:
         """Close what dead nodes held at their last known time; returns how many nodes died."""
-        dead = await self._database.rows("node.reap")
+        dead = await self._database.rows("node.reap", moment)
         for node in dead:
             log.warning("node %s is dead: not heard of since %s", node[0], node[1])
         for node in await self._database.rows("node.unsettled"):
@@ -120,6 +132,7 @@ class Janitor:
                     fence=seat["fence"],
                     ended_at=node["alive_at"],
                     estimated=True,
+                    node_id=node["node_id"],
                 )
                 for seat in held
             ]
@@ -137,17 +150,17 @@ class Janitor:
         for deserted in found:
             class_id = deserted["class_id"]
 
-            async def work(connection: Connection, class_id: UUID = class_id) -> bool:
+            async def work(connection: Connection, class_id: UUID = class_id) -> ClassEnd | None:
                 await rows(connection, "class.lock", [class_id], 0.0)
                 # Again under the lock: the teacher may be back.
                 if not await rows(
                     connection, "class.is_deserted", class_id, self._host_absence_max_s
                 ):
-                    return False
-                await rows(connection, "class.end", class_id)
-                return True
+                    return None
+                return await end_class(connection, class_id)
 
-            if await self._database.retried(work):
+            if (end := await self._database.retried(work)) is not None:
+                self._ended(end)
                 ended += 1
                 absence_s = self._host_absence_max_s
                 log.warning("class %s: live -> ended, no teacher for %.0f s", class_id, absence_s)

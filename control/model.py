@@ -31,6 +31,8 @@ class Admission:
     is_host: bool
     # The node that is written down for the session already, None where there is none yet.
     node_id: UUID | None = None
+    # The class's placement_epoch at the admission: word of an end that carries a lower one is older.
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from control.admission import Admissions, Request
 from control.batcher import Batcher
-from control.database import Database
+from control.database import Database, try_again
 from control.endings import Ending, Endings, ending
 from control.model import Account, Admission, NodeAddress
 from control.problem import Problem
@@ -109,6 +109,7 @@ class Seats:
             name=found["name"],
             is_host=found["is_host"],
             node_id=found["node_id"],
+            epoch=found["placement_epoch"],
         )
         return admission, node
 
@@ -134,6 +135,11 @@ class Seats:
             "seat.bind", admission.user_id, admission.session_id, admission.fence, node_id
         )
         if bound is None:
+            waits = await self._database.value(
+                "seat.waits", admission.user_id, admission.session_id, admission.class_id
+            )
+            if waits:
+                raise try_again()
             raise Problem(409, "replaced", "This session was replaced before it was opened.")
 
 

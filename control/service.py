@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from control.answers import answer
 from control.attendance import AttendanceApi
 from control.beats import Beats, Refused
 from control.class_api import ClassApi
-from control.classes import Classes
+from control.classes import ClassEnd, Classes
 from control.database import AWAY, Database, try_again
 from control.export import ExportApi
 from control.http import Network, behind_proxies, origin_check, problems
@@ -67,12 +68,16 @@ class Control:
         throttling = Throttle(redis_map, on=throttle)
         accounts = Accounts(database, sessions, self._passwords, throttling)
         self._lobbies = Lobbies(database)
-        self._classes = Classes(database, changed=self._lobbies.look)
+        self._tell_end: Callable[[ClassEnd], None] = lambda end: None
+        self._classes = Classes(database, changed=self._lobbies.look, ended=self._class_ended)
         self._seats = Seats(database)
         self._placement = Placement(database, redis_map)
         self._beats = Beats(database, redis_map)
         self._janitor = Janitor(
-            database, idle_s=SESSION_IDLE_S, host_absence_max_s=host_absence_max_s
+            database,
+            idle_s=SESSION_IDLE_S,
+            host_absence_max_s=host_absence_max_s,
+            ended=self._class_ended,
         )
         self._account_api = AccountApi(accounts, sessions, secure_cookies=secure_cookies)
         self._class_api = ClassApi(database, self._classes, self._account_api, public_url)
@@ -132,6 +137,7 @@ class Control:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._beats.close()
         await self._seats.close()
         self._passwords.close()
         await self._map.close()
@@ -214,6 +220,15 @@ class Control:
         """Write down which node serves the session, before the session is opened there; Problem
         replaced where the session has lost its seat meanwhile."""
         await self._seats.bind(admission, node_id)
+
+    def when_class_ends(self, tell: Callable[[ClassEnd], None]) -> None:
+        """Let `tell` hear of every class that this process ends, after the commit. The nodes hear of
+        it in their next beats as well."""
+        self._tell_end = tell
+
+    def _class_ended(self, end: ClassEnd) -> None:
+        if end.nodes:
+            self._tell_end(end)
 
     async def _end_streams(self, app: web.Application) -> None:
         self._lobbies.close()

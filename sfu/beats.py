@@ -83,7 +83,7 @@ class Beats:
         self._wake = asyncio.Event()
         self._registered = False
         self._in_flight = 0  # events of the beat that is not answered yet, from the outbox's head
-        self._sequence = 1
+        self._sequence = 0
         self._cursor = 0
         self._send_sessions = False
         self._digest_at_s = 0.0
@@ -147,7 +147,7 @@ class Beats:
                 continue
             self._content()
             log.info("node %s is registered", self.identity.node_id)
-            self._sequence, self._cursor, self._send_sessions = 1, 0, False
+            self._sequence, self._cursor, self._send_sessions = 0, 0, False
             self._answered_at_s = self._digest_at_s = sent_at_s
             self._registered = True
             return
@@ -189,6 +189,9 @@ class Beats:
         if sent_at_s - self._digest_at_s >= DIGEST_INTERVAL_S:
             digest = digest_of([(s.session_id, s.fence) for s in held])
         asked = self._send_sessions
+        # Of this attempt, not of the beat: control may still be at work on one that we gave up, and
+        # must not hold its old set of sessions against what came later.
+        self._sequence += 1
         answer = await self._client.beat(
             Beat(
                 node_id=self.identity.node_id,
@@ -208,7 +211,6 @@ class Beats:
             for _ in range(self._in_flight):
                 self._outbox.popleft()
             self._in_flight = 0
-            self._sequence += 1
         self._cursor = max(self._cursor, answer.cursor)
         self._send_sessions = answer.send_sessions and not answer.hold
         self._node.apply(answer)

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from wire import codec
 from wire.session import (
+    CloseClass,
     CloseSession,
     OpenSession,
     PatchSession,
@@ -47,7 +48,7 @@ class ServingNode(Protocol):
     def open_session(self, message: OpenSession) -> SessionOpened: ...
     def patch_session(self, session_id: str, message: PatchSession) -> SessionPatched: ...
     def close_session(self, session_id: str, message: CloseSession) -> None: ...
-    def end_class(self, class_id: str) -> None: ...
+    def end_class(self, class_id: str, epoch: int) -> None: ...
 
 
 class InternalServer:
@@ -115,7 +116,8 @@ class InternalServer:
         return web.Response(status=204)
 
     async def _end_class(self, request: web.Request) -> web.Response:
-        self._node.end_class(request.match_info["class_id"])
+        message = codec.unpack(CloseClass, await request.read())
+        self._node.end_class(request.match_info["class_id"], message.epoch)
         return web.Response(status=204)
 
     async def _health(self, request: web.Request) -> web.Response:

@@ -170,6 +170,10 @@ class Node:
         earlier = self.sessions.get(message.session_id)
         if earlier is not None and earlier.fence >= message.fence:
             raise Refused("stale", f"session has fence {earlier.fence} already")
+        others = self._others_of(message)
+        newest = max((session.fence for session in others), default=0)
+        if newest >= message.fence:
+            raise Refused("stale", f"the same person has come again with fence {newest}")
         if len(self.sessions) >= SESSIONS_MAX:
             raise Refused("no_capacity", f"{SESSIONS_MAX} sessions")
         certificate = self._certificates.current()
@@ -199,7 +203,7 @@ class Node:
         self.sessions[session.session_id] = session
         self._by_number[session.number] = session
         session.room.add(session)
-        self._replace_earlier(session, earlier)
+        self._replace_earlier(session, earlier, others)
         task = self._group.create_task(self._live(session))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -219,13 +223,14 @@ class Node:
             raise Refused("bad_message", f"no reason to end: {message.reason}")
         self._end(session_id, message.fence, cast("EndReason", message.reason))
 
-    def end_class(self, class_id: str) -> None:
-        """End every session of a class, and forget what was said."""
+    def end_class(self, class_id: str, epoch: int) -> None:
+        """End a class's sessions of this epoch and earlier ones, and forget what was said."""
         self._resting.pop(class_id, None)
         room = self.rooms.get(class_id)
         if room is not None:
             for session in list(room.sessions.values()):
-                session.end("class_ended")
+                if session.opening.epoch <= epoch:
+                    session.end("class_ended")
 
     # What the beats ask and tell (`sfu.beats`).
 
@@ -254,8 +259,8 @@ class Node:
     def apply(self, answer: BeatAnswer) -> None:
         for revocation in answer.revoked:
             self._end(revocation.session_id, revocation.fence, revocation.reason)
-        for class_id in answer.ended_classes:
-            self.end_class(class_id)
+        for ended in answer.ended_classes:
+            self.end_class(ended.class_id, ended.epoch)
 
     def drop_all(self, reason: EndReason) -> None:
         for session in list(self.sessions.values()):
@@ -285,19 +290,29 @@ class Node:
                 break
             del self._resting[class_id]
 
-    def _replace_earlier(self, session: Session, earlier: Session | None) -> None:
+    def _replace_earlier(
+        self, session: Session, earlier: Session | None, others: list[Session]
+    ) -> None:
         """End what the new session stands for: its own earlier self, a viewer's other tab.
 
         A teacher's earlier session goes on until the new one is connected: the picture stays.
         """
         if earlier is not None:
             earlier.end("replaced")
-        if session.publishes:
-            return
-        for other in list(session.room.sessions.values()):
-            same_person = other.opening.user_id == session.opening.user_id
-            if other is not session and same_person and not other.publishes:
+        if not session.publishes:
+            for other in others:
                 other.end("replaced")
+
+    def _others_of(self, opening: OpenSession) -> list[Session]:
+        """Return the person's other sessions in the class and in the same role."""
+        room = self.rooms.get(opening.class_id)
+        return [
+            session
+            for session in (room.sessions.values() if room else ())
+            if session.opening.user_id == opening.user_id
+            and session.opening.role == opening.role
+            and session.session_id != opening.session_id
+        ]
 
     def _end(self, session_id: str, fence: int, reason: EndReason) -> None:
         session = self.sessions.get(session_id)
@@ -312,7 +327,8 @@ class Node:
         if not session.publishes:
             return
         for other in list(session.room.sessions.values()):
-            if other is not session and other.publishes:
+            # A newer one that is on its way replaces this one when it is connected.
+            if other.publishes and other.fence < session.fence:
                 other.end("replaced")
 
     def _session_ended(self, session: Session, reason: EndReason, at_s: float) -> None:

@@ -10,6 +10,7 @@ import aiohttp
 from control import NodeAddress
 from wire import codec
 from wire.session import (
+    CloseClass,
     CloseSession,
     OpenSession,
     PatchSession,
@@ -78,9 +79,9 @@ class NodeClient:
         """Close a session, also one that is gone already; NodeUnreachable or NodeRefused."""
         await self._request(node, "DELETE", f"/sessions/{session_id}", message, CLOSE_S)
 
-    async def end_class(self, node: NodeAddress, class_id: str) -> None:
+    async def close_class(self, node: NodeAddress, class_id: str, message: CloseClass) -> None:
         """Empty a class that has ended; NodeUnreachable or NodeRefused."""
-        await self._request(node, "DELETE", f"/classes/{class_id}", None, CLOSE_S)
+        await self._request(node, "DELETE", f"/classes/{class_id}", message, CLOSE_S)
 
     async def _ask(
         self, node: NodeAddress, method: str, path: str, message: Any, kind: type[T], limit_s: float
@@ -99,7 +100,7 @@ class NodeClient:
             async with client.request(
                 method,
                 base + path,
-                data=None if message is None else codec.pack(message),
+                data=codec.pack(message),
                 headers={"Authorization": f"Bearer {node.secret}"},
                 timeout=aiohttp.ClientTimeout(total=limit_s, sock_connect=CONNECT_S),
                 allow_redirects=False,

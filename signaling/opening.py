@@ -7,6 +7,7 @@ import logging
 from aiohttp import web
 
 from control import Admission, Control, NodeAddress, Problem
+from signaling import fault
 from signaling.answer import write_answer
 from signaling.fragment import entity_tag
 from signaling.node_client import NodeClient, NodeRefused, NodeUnreachable
@@ -26,6 +27,7 @@ async def open_on_a_node(
 
     Where no node opens it, the admission is undone and Problem no_capacity or try_again raised.
     """
+    fault.after_commit()
     try:
         node, opened = await _place(control, nodes, admission, read)
     except Problem:
@@ -92,4 +94,5 @@ def _message(admission: Admission, read: ReadOffer) -> OpenSession:
         offer=read.offer,
         class_title=admission.class_title,
         capacity=admission.capacity,
+        epoch=admission.epoch,
     )

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 
 from aiohttp import web
 
-from control import Control, Problem
+from control import ClassEnd, Control, NodeAddress, Problem
 from signaling import description
-from signaling.node_client import NodeClient
+from signaling.node_client import NodeClient, NodeRefused, NodeUnreachable
 from signaling.resource import SessionResource
 from signaling.sdp import BadOffer
 from signaling.whep import Whep
 from signaling.whip import Whip
+from wire.session import CloseClass
+
+log = logging.getLogger(__name__)
+
+# Ends that are told beside their answers; what is more waits for the nodes' beats.
+TELLINGS_MAX = 256
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -24,6 +32,8 @@ class Signaling:
     def __init__(self, control: Control) -> None:
         self._control = control
         self._nodes = NodeClient()
+        self._tellings: set[asyncio.Task[None]] = set()
+        control.when_class_ends(self._empty_nodes)
         self._whip = Whip(control, self._nodes)
         self._whep = Whep(control, self._nodes)
         self._resource = SessionResource(control, self._nodes)
@@ -34,6 +44,9 @@ class Signaling:
 
     async def close(self) -> None:
         """Close the connections to nodes; the server must have stopped before."""
+        for task in self._tellings:
+            task.cancel()
+        await asyncio.gather(*self._tellings, return_exceptions=True)
         await self._nodes.close()
 
     async def __aenter__(self) -> Signaling:
@@ -60,6 +73,19 @@ class Signaling:
                 web.delete(resource, self._resource.delete),
             ]
         )
+
+    def _empty_nodes(self, end: ClassEnd) -> None:
+        """Tell the nodes of an ended class at once what they would hear in their next beats."""
+        for node in end.nodes[: TELLINGS_MAX - len(self._tellings)]:
+            task = asyncio.create_task(self._empty(node, end), name="a class's end")
+            self._tellings.add(task)
+            task.add_done_callback(self._tellings.discard)
+
+    async def _empty(self, node: NodeAddress, end: ClassEnd) -> None:
+        try:
+            await self._nodes.close_class(node, str(end.class_id), CloseClass(end.epoch))
+        except (NodeRefused, NodeUnreachable) as error:
+            log.info("a node will hear of a class's end in its next beat: %s", error)
 
 
 def _answering(handler: Handler) -> Handler:

@@ -97,7 +97,7 @@ class Beat:
     """One beat: what changed since the last answered one, and how busy the node is."""
 
     node_id: str
-    sequence: int  # of this node's beats, from 1; a resend keeps its number
+    sequence: int  # of this node's attempts to beat, from 1: what comes after a later one is void
     cursor: int  # as last answered; 0 at first
     load: Load
     events: tuple[SessionEvent, ...] = ()
@@ -117,6 +117,15 @@ class Revocation:
 
 
 @dataclass(frozen=True, slots=True)
+class EndedClass:
+    """Close the class's sessions that were opened under `epoch` or a lower one: those that are opened
+    after the class was reopened go on."""
+
+    class_id: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class BeatAnswer:
     """What a node must know.
 
@@ -128,7 +137,7 @@ class BeatAnswer:
     accepted: bool = True
     hold: bool = False
     revoked: tuple[Revocation, ...] = ()
-    ended_classes: tuple[str, ...] = ()
+    ended_classes: tuple[EndedClass, ...] = ()
     send_sessions: bool = False
 
 

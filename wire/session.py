@@ -8,7 +8,7 @@ request with `Authorization: Bearer <secret of the node's registration>`:
 | POST   /sessions              | OpenSession    | 200 SessionOpened                          |
 | PATCH  /sessions/{session_id} | PatchSession   | 200 SessionPatched, 404                    |
 | DELETE /sessions/{session_id} | CloseSession   | 204 (also where it is gone already)        |
-| DELETE /classes/{class_id}    |                | 204: the class has ended, empty it         |
+| DELETE /classes/{class_id}    | CloseClass     | 204: the class has ended, empty it         |
 | GET    /health                |                | 200                                        |
 
 Errors are 4xx/5xx with a `Refusal` as the body.
@@ -85,8 +85,9 @@ class Offer:
 class OpenSession:
     """Open one session on the node; the seat behind it is committed.
 
-    The same session_id with a higher fence replaces the session; with the same or a lower fence it
-    is refused as `stale`.
+    Fences of one person grow over all their sessions. A higher one replaces the session, and a
+    viewer's other sessions in the class; with the same or a lower fence it is refused as `stale`:
+    the request was overtaken on its way.
     """
 
     session_id: str  # UUID
@@ -98,6 +99,7 @@ class OpenSession:
     offer: Offer
     class_title: str = ""
     capacity: int = 0
+    epoch: int = 0  # of the class at the admission; see `wire.beat.EndedClass`
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,13 @@ class CloseSession:
 
     fence: int
     reason: str  # a reason of `wire.beat.EndReason`
+
+
+@dataclass(frozen=True, slots=True)
+class CloseClass:
+    """Close the sessions of a class that were opened under this epoch or a lower one."""
+
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True)

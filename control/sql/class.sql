@@ -41,14 +41,14 @@ SELECT class_id, link_version, state,
 FROM class WHERE class_id = ANY($1::uuid[])
 
 -- titles: Show what an admission carries of its class.
-SELECT class_id, title, capacity, origin_node FROM class WHERE class_id = ANY($1::uuid[])
+SELECT class_id, title, capacity, origin_node, placement_epoch FROM class WHERE class_id = ANY($1::uuid[])
 
 -- exists: Tell whether there is such a class, and whose it is.
 SELECT teacher_id, state FROM class WHERE class_id = $1
 
 -- lock: Lock classes against every change of their seats, in the order of their ids.
 SELECT class_id, teacher_id, title, capacity, used, state, link_version, origin_node,
-       ended_at, ended_at > clock_timestamp() - make_interval(secs => $2) AS may_reopen
+       placement_epoch, ended_at, ended_at > clock_timestamp() - make_interval(secs => $2) AS may_reopen
 FROM class WHERE class_id = ANY($1::uuid[])
 ORDER BY class_id
 FOR NO KEY UPDATE
@@ -62,29 +62,36 @@ UPDATE class SET link = $2, link_version = link_version + 1 WHERE class_id = $1
 -- start: Let a created class begin.
 UPDATE class SET state = 'live', started_at = clock_timestamp() WHERE class_id = $1
 
--- reopen: Let an ended class go on.
-UPDATE class SET state = 'live', ended_at = NULL WHERE class_id = $1
+-- reopen: Let an ended class go on; word of its end that is still on its way is not for new sessions.
+UPDATE class SET state = 'live', ended_at = NULL, placement_epoch = placement_epoch + 1 WHERE class_id = $1
 
--- end: End a class, every segment and every seat in it, and tell the nodes that carried it.
+-- end: End a class, every segment and every seat in it; returns the nodes that carried it.
 WITH ended AS (
     UPDATE class SET state = 'ended', used = 0,
            ended_at = greatest(started_at, clock_timestamp())
     WHERE class_id = $1
-    RETURNING class_id, ended_at, origin_node
+    RETURNING class_id, ended_at, origin_node, placement_epoch
 ), told AS (
-    INSERT INTO node_notice (node_id, class_id)
-    SELECT node_id, $1 FROM seat WHERE class_id = $1 AND node_id IS NOT NULL
-    UNION
-    SELECT origin_node, class_id FROM ended WHERE origin_node IS NOT NULL
+    INSERT INTO node_notice (node_id, class_id, epoch)
+    SELECT carrier.node_id, ended.class_id, placement_epoch FROM ended, (
+        SELECT node_id FROM seat WHERE class_id = $1 AND node_id IS NOT NULL
+        UNION
+        SELECT origin_node FROM ended WHERE origin_node IS NOT NULL) AS carrier
+    RETURNING node_id, epoch
 ), closed AS (
     UPDATE attendance
-    SET left_at = greatest(joined_at, connected_at, ended.ended_at), reason = 'class_ended'
-    FROM ended, seat
+    -- A continued session that its node has not reported yet: see `seat.end`.
+    SET left_at = greatest(joined_at, connected_at, least(ended.ended_at, last_seen)),
+        -- Until the node has said whether it saw the student until then.
+        estimated = true, reason = 'class_ended'
+    FROM ended, seat, LATERAL (
+        SELECT CASE WHEN confirm_by IS NOT NULL THEN silent_since END AS last_seen) AS sign
     WHERE seat.class_id = $1 AND attendance.session_id = seat.session_id AND left_at IS NULL
 ), freed AS (
     DELETE FROM seat WHERE class_id = $1
 )
-SELECT ended_at FROM ended
+SELECT told.node_id, told.epoch, internal_url, secret
+FROM told JOIN node ON node.node_id = told.node_id AND NOT reaped
 
 -- deserted: Find live classes whose host has not been publishing for a while, a bounded number.
 SELECT class_id FROM seat

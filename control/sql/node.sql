@@ -18,22 +18,27 @@ SET alive_at = clock_timestamp(), lease_until = clock_timestamp() + make_interva
     beat_sequence = greatest(beat_sequence, $4), sessions = $5, classes = $6, egress_bps = $7,
     cpu = $8, loop_lag_ms = $9
 WHERE node_id = $1 AND secret = $2 AND NOT reaped
-RETURNING beat_sequence
+RETURNING beat_sequence, alive_at
+
+-- latest: Tell the number of a node's latest beat and hold later ones up until the commit.
+SELECT beat_sequence FROM node WHERE node_id = $1 FOR NO KEY UPDATE
 
 -- known: Tell why a beat was refused.
 SELECT reaped, secret = $2 AS is_secret FROM node WHERE node_id = $1
 
--- connected: Take down that sessions were connected; returns those that hold no seat (any more).
+-- connected: Take down that sessions were connected; returns those that hold no seat there (any more).
+--
+-- $4 is the node that says so and $5 when it did.
 WITH moment AS MATERIALIZED (
     SELECT clock_timestamp() AS at
 ), event AS MATERIALIZED (
-    SELECT e.*, at - make_interval(secs => ms_ago / 1000.0) AS connected_at
-    FROM moment, unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS e (session_id, fence, ms_ago)
+    SELECT e.*, $5::timestamptz - make_interval(secs => ms_ago / 1000.0) AS connected_at
+    FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS e (session_id, fence, ms_ago)
 ), confirmed AS (
     UPDATE seat SET confirm_by = NULL, silent_since = NULL
     FROM event
     WHERE seat.session_id = event.session_id AND seat.fence = event.fence
-      AND confirm_by IS NOT NULL
+      AND seat.node_id = $4 AND confirm_by IS NOT NULL
 ), dated AS (
     -- Also for a segment that is closed by now: who connected, pressed leave and was quicker than
     -- the beat did attend.
@@ -42,7 +47,7 @@ WITH moment AS MATERIALIZED (
         reason = CASE WHEN reason = 'never_connected' THEN 'disconnected' ELSE reason END
     FROM event, moment
     WHERE attendance.session_id = event.session_id AND attendance.fence = event.fence
-      AND attendance.connected_at IS NULL
+      AND attendance.node_id = $4 AND attendance.connected_at IS NULL
       AND (left_at IS NULL OR greatest(joined_at, event.connected_at) <= left_at)
     RETURNING class_id, user_id, attendance.connected_at
 ), met AS (
@@ -60,10 +65,11 @@ FROM event
 LEFT JOIN attendance ON attendance.session_id = event.session_id
 WHERE NOT EXISTS (
     SELECT FROM seat
-    WHERE seat.session_id = event.session_id AND seat.fence = event.fence AND grace_until IS NULL)
+    WHERE seat.session_id = event.session_id AND seat.fence = event.fence AND seat.node_id = $4
+      AND grace_until IS NULL)
 
 -- notices: What a node has to hear since its cursor, in the order of the transactions.
-SELECT written_by, class_id, session_id, fence, reason FROM node_notice
+SELECT written_by, class_id, epoch, session_id, fence, reason FROM node_notice
 WHERE node_id = $1 AND written_by >= $2
 ORDER BY written_by
 LIMIT $3
@@ -100,9 +106,9 @@ WHERE class_id = $1 AND placement_epoch = $3 AND state <> 'ended'
               WHERE node_id = $2 AND lease_until > clock_timestamp() AND NOT reaped)
 RETURNING placement_epoch
 
--- reap: Declare nodes dead whose lease is over.
+-- reap: Declare nodes dead whose lease was over at a moment at which all could beat.
 UPDATE node SET reaped = true
-WHERE NOT reaped AND lease_until < clock_timestamp()
+WHERE NOT reaped AND lease_until < $1
 RETURNING node_id, alive_at
 
 -- unsettled: Find dead nodes whose sessions may still be open.

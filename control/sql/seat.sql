@@ -29,20 +29,21 @@ WITH moment AS MATERIALIZED (
         AS w (user_id, class_id, session_id, node_id)
 ), taken AS (
     INSERT INTO seat (user_id, class_id, session_id, is_host, fence, node_id, confirm_by)
-    SELECT user_id, class_id, session_id, false, 1, node_id, at + make_interval(secs => $5)
+    SELECT user_id, class_id, session_id, false, nextval('seat_fence'), node_id,
+           at + make_interval(secs => $5)
     FROM wanted, moment
     ORDER BY user_id
     ON CONFLICT (user_id) DO NOTHING
-    RETURNING user_id, class_id, session_id, node_id
+    RETURNING user_id, class_id, session_id, node_id, fence
 ), opened AS (
     INSERT INTO attendance (session_id, user_id, class_id, node_id, fence, joined_at)
-    SELECT session_id, user_id, class_id, node_id, 1, at FROM taken, moment
+    SELECT session_id, user_id, class_id, node_id, fence, at FROM taken, moment
 ), counted AS (
     UPDATE class SET used = used + more.people
     FROM (SELECT class_id, count(*) AS people FROM taken GROUP BY class_id) AS more
     WHERE class.class_id = more.class_id
 )
-SELECT user_id FROM taken
+SELECT user_id, fence FROM taken
 
 -- move: Give people who have a seat a new session in it, or move the seat to another class.
 WITH moment AS MATERIALIZED (
@@ -50,17 +51,20 @@ WITH moment AS MATERIALIZED (
 ), wanted AS MATERIALIZED (
     SELECT w.*, seat.class_id AS old_class, seat.session_id AS old_session,
            seat.fence AS old_fence, seat.node_id AS old_node, seat.grace_until AS old_grace,
+           greatest(seat.fence + 1, nextval('seat_fence')) AS new_fence,
+           -- Of a session that was continued and has not been seen since: when it was.
+           CASE WHEN seat.confirm_by IS NOT NULL THEN seat.silent_since END AS last_seen,
            at
     FROM moment, unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[])
         AS w (user_id, class_id, session_id, node_id, continues)
     JOIN seat USING (user_id)
 ), moved AS (
     UPDATE seat
-    SET class_id = wanted.class_id, session_id = wanted.session_id, fence = seat.fence + 1,
+    SET class_id = wanted.class_id, session_id = wanted.session_id, fence = new_fence,
         continues = wanted.continues, node_id = wanted.node_id,
         confirm_by = at + make_interval(secs => $6),
         -- The earlier incarnation of the same session ends here, should the new one never connect.
-        silent_since = CASE WHEN wanted.session_id = old_session THEN at END,
+        silent_since = CASE WHEN wanted.session_id = old_session THEN coalesce(last_seen, at) END,
         grace_until = NULL
     FROM wanted WHERE seat.user_id = wanted.user_id
 ), told AS (
@@ -70,18 +74,18 @@ WITH moment AS MATERIALIZED (
 ), closed AS (
     -- Estimated: the node may know that the old session fell silent before it was replaced.
     UPDATE attendance
-    SET left_at = greatest(joined_at, connected_at, at), estimated = true,
+    SET left_at = greatest(joined_at, connected_at, least(at, last_seen)), estimated = true,
         reason = CASE WHEN wanted.class_id = old_class THEN 'replaced' ELSE 'left' END
     FROM wanted
     WHERE attendance.session_id = old_session AND old_session <> wanted.session_id
       AND left_at IS NULL
 ), continued AS (
-    UPDATE attendance SET fence = old_fence + 1, node_id = wanted.node_id
+    UPDATE attendance SET fence = new_fence, node_id = wanted.node_id
     FROM wanted
     WHERE attendance.session_id = old_session AND old_session = wanted.session_id
 ), opened AS (
     INSERT INTO attendance (session_id, user_id, class_id, node_id, fence, joined_at)
-    SELECT session_id, user_id, class_id, node_id, old_fence + 1, at
+    SELECT session_id, user_id, class_id, node_id, new_fence, at
     FROM wanted WHERE session_id <> old_session
 ), counted AS (
     UPDATE class SET used = used + change.people
@@ -93,30 +97,32 @@ WITH moment AS MATERIALIZED (
         GROUP BY class_id) AS change
     WHERE class.class_id = change.class_id AND change.people <> 0
 )
-SELECT user_id, old_fence + 1 AS fence FROM wanted
+SELECT user_id, new_fence AS fence FROM wanted
 
 -- take_host: Give the teacher the host's seat; no row where the teacher sits somewhere already.
 INSERT INTO seat (user_id, class_id, is_host, fence, silent_since)
-VALUES ($1, $2, true, 1, clock_timestamp())
+VALUES ($1, $2, true, nextval('seat_fence'), clock_timestamp())
 ON CONFLICT DO NOTHING
 RETURNING user_id
 
 -- publish: Give the host's seat a new publishing session and revoke the one before.
 WITH old AS MATERIALIZED (
-    SELECT * FROM seat WHERE user_id = $1 AND class_id = $2 AND is_host
+    SELECT *, greatest(fence + 1, nextval('seat_fence')) AS new_fence
+    FROM seat WHERE user_id = $1 AND class_id = $2 AND is_host
 ), told AS (
     INSERT INTO node_notice (node_id, session_id, fence, reason)
     SELECT node_id, session_id, fence, 'replaced' FROM old
     WHERE node_id IS NOT NULL AND session_id IS NOT NULL
 )
 UPDATE seat
-SET session_id = $3, fence = seat.fence + 1, node_id = $4,
+SET session_id = $3, fence = new_fence, node_id = $4,
     confirm_by = clock_timestamp() + make_interval(secs => $5)
 FROM old WHERE seat.user_id = old.user_id
 RETURNING seat.fence
 
 -- by_session: Find the open session of an account, with its class and its node.
-SELECT seat.session_id, seat.fence, seat.class_id, class.title, class.capacity, seat.user_id,
+SELECT seat.session_id, seat.fence, seat.class_id, class.title, class.capacity,
+       class.placement_epoch, seat.user_id,
        account.name, seat.is_host, seat.node_id, node.internal_url, node.secret
 FROM seat
 JOIN class USING (class_id)
@@ -134,6 +140,12 @@ WITH bound AS (
 )
 SELECT session_id FROM bound
 
+-- waits: Tell whether a session could not be bound only because its node died meanwhile.
+SELECT EXISTS (
+    SELECT FROM seat
+    WHERE user_id = $1 AND class_id = $3
+      AND ((session_id = $2 AND grace_until IS NOT NULL) OR (is_host AND session_id IS NULL)))
+
 -- classes_of_sessions: Find the classes that an end of these sessions may change.
 SELECT class_id FROM attendance WHERE session_id = ANY($1::uuid[])
 UNION
@@ -143,32 +155,46 @@ SELECT class_id FROM seat WHERE session_id = ANY($1::uuid[])
 --
 -- One row of the arrays is one end: `fence` NULL means whichever; `ended_at` NULL means now;
 -- `grace_s` NULL frees the seat; `keep_fresh` false frees it also where the person was never
--- connected to the class; `overdue` ends only what is past its time; `user_id` NULL means anybody.
+-- connected to the class; `overdue` ends only what is past its time; `user_id` NULL means anybody;
+-- `node_id` NULL means wherever: a node may end only what is on it.
+--
+-- A continued session that its node has not reported yet was last seen when it was continued
+-- (`last_seen`): its segment ends there, unless its owner is who ends it.
 WITH moment AS MATERIALIZED (
     SELECT clock_timestamp() AS at
 ), wanted AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::timestamptz[], $5::text[],
-                         $6::boolean[], $7::float8[], $8::boolean[], $9::boolean[])
-        AS w (session_id, fence, user_id, ended_at, reason, estimated, grace_s, keep_fresh, overdue)
+                         $6::boolean[], $7::float8[], $8::boolean[], $9::boolean[], $10::uuid[])
+        AS w (session_id, fence, user_id, ended_at, reason, estimated, grace_s, keep_fresh, overdue,
+              by_node)
 ), held AS MATERIALIZED (
     SELECT wanted.*, seat.user_id AS holder, seat.class_id, seat.is_host, seat.node_id,
-           seat.fence AS held_fence, seat.grace_until, at
+           seat.fence AS held_fence, seat.grace_until, at,
+           CASE WHEN reason IN ('never_connected', 'handshake_failed') THEN seat.confirm_by END
+               AS grace_max,
+           CASE WHEN seat.confirm_by IS NOT NULL AND reason NOT IN ('left', 'pagehide')
+                THEN seat.silent_since END AS last_seen
     FROM wanted JOIN seat USING (session_id), moment
     WHERE (wanted.fence IS NULL OR wanted.fence = seat.fence)
       AND (wanted.user_id IS NULL OR wanted.user_id = seat.user_id)
+      AND (wanted.by_node IS NULL OR wanted.by_node = seat.node_id)
       AND (NOT overdue OR coalesce(seat.grace_until, seat.confirm_by) < at)
 ), closed AS (
     UPDATE attendance
     SET left_at = greatest(joined_at, connected_at, least(
-            left_at, coalesce(wanted.ended_at, at), at, class.ended_at)),
-        reason = coalesce(attendance.reason, wanted.reason),
-        estimated = wanted.estimated
-    FROM wanted, moment, class
+            left_at, coalesce(wanted.ended_at, moment.at), moment.at, class.ended_at, last_seen)),
+        reason = coalesce(attendance.reason, CASE
+            WHEN connected_at IS NOT NULL
+             AND wanted.reason IN ('never_connected', 'handshake_failed') THEN 'disconnected'
+            ELSE wanted.reason END),
+        estimated = wanted.estimated OR last_seen IS NOT NULL
+    FROM wanted LEFT JOIN held USING (session_id), moment, class
     WHERE attendance.session_id = wanted.session_id
       AND class.class_id = attendance.class_id
       AND (wanted.fence IS NULL OR wanted.fence = attendance.fence)
       AND (wanted.user_id IS NULL OR wanted.user_id = attendance.user_id)
-      AND (NOT overdue OR EXISTS (SELECT FROM held WHERE held.session_id = wanted.session_id))
+      AND (wanted.by_node IS NULL OR wanted.by_node = attendance.node_id)
+      AND (NOT wanted.overdue OR held.session_id IS NOT NULL)
       -- Late truth may only move an estimated end, and only earlier.
       AND (left_at IS NULL OR (attendance.estimated AND NOT wanted.estimated))
     RETURNING attendance.session_id
@@ -189,7 +215,8 @@ WITH moment AS MATERIALIZED (
     RETURNING seat.class_id
 ), kept AS (
     UPDATE seat
-    SET confirm_by = NULL, grace_until = at + make_interval(secs => grace_s),
+    -- A session that did not come to be keeps the place no longer than it had to connect.
+    SET confirm_by = NULL, grace_until = least(at + make_interval(secs => grace_s), grace_max),
         silent_since = coalesce(held.ended_at, at)
     FROM held
     WHERE seat.user_id = holder AND NOT held.is_host AND held.grace_until IS NULL
@@ -207,7 +234,7 @@ SELECT session_id FROM held
 SELECT seat.session_id, seat.fence, grace_until IS NOT NULL AS in_grace, silent_since,
        attendance.connected_at IS NOT NULL AS was_connected
 FROM seat LEFT JOIN attendance USING (session_id)
-WHERE coalesce(grace_until, confirm_by) < clock_timestamp()
+WHERE coalesce(grace_until, confirm_by) < $2
 LIMIT $1
 
 -- of_node: List what a node holds according to us.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -60,12 +61,22 @@ class School:
         return node_id
 
     async def joined(self, person: Account, link: str, node: FakeNode) -> Admission:
-        """Admit, place, bind and connect one student."""
+        """Admit, bind and connect one student on this node."""
         admission = await self.plane.admit(person, link_token=link)
-        address = await self.plane.place(admission.class_id)
-        await self.plane.bind_session(admission, address.node_id)
+        await self.plane.place(admission.class_id)
+        await self.plane.bind_session(admission, node.node_id)
         await node.connected(admission)
         return admission
+
+    async def now(self) -> datetime:
+        moment: datetime = await self.plane._database.value("node.moment")
+        return moment
+
+    async def sweep(self) -> int:
+        return await self.plane._janitor.sweep(await self.now())
+
+    async def reap(self) -> int:
+        return await self.plane._janitor.reap(await self.now())
 
     async def segments(self, person: Account) -> list[asyncpg.Record]:
         return await self.sql.fetch(

@@ -191,7 +191,8 @@ async def test_the_nodes_of_an_ended_class_hear_of_it(school: School) -> None:
     teacher, class_id, link = await school.live_class()
     await school.joined(await school.person(), link, node)
     await school.plane._classes.end(teacher, class_id)
-    assert (await node.beat()).ended_classes == (str(class_id),)
+    (ended,) = (await node.beat()).ended_classes
+    assert ended.class_id == str(class_id)
     assert (await node.beat()).ended_classes == ()
 
 

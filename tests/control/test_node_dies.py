@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import asyncpg
 import pytest
 
+from control import janitor
 from control.beats import Refused
 from control.database import SETTINGS
 from control.janitor import Janitor
@@ -38,7 +42,7 @@ async def test_the_reaper_closes_segments_and_keeps_places(school: School) -> No
     )
     await silence(school, node.node_id)
     alive_at = await school.sql.fetchval("SELECT alive_at FROM node")
-    assert await school.plane._janitor.reap() == 1
+    assert await school.reap() == 1
     (segment,) = await school.segments(one)
     assert (segment["reason"], segment["left_at"], segment["estimated"]) == (
         "node_lost", alive_at, True,
@@ -55,7 +59,7 @@ async def test_the_reaper_closes_segments_and_keeps_places(school: School) -> No
     host_again = await school.plane.admit_host(teacher, class_id)
     assert host_again.node_id == second.node_id
     assert await school.sql.fetchval("SELECT settled FROM node WHERE reaped")
-    assert await school.plane._janitor.reap() == 0
+    assert await school.reap() == 0
     await school.assert_invariants()
 
 
@@ -63,7 +67,7 @@ async def test_a_node_that_beats_is_not_reaped(school: School) -> None:
     node = await school.node()
     await silence(school, node.node_id)
     await node.beat()
-    assert await school.plane._janitor.reap() == 0
+    assert await school.reap() == 0
 
 
 async def test_nobody_is_reaped_before_the_connection_is_up_for_a_lease(
@@ -87,6 +91,46 @@ async def test_nobody_is_reaped_before_the_connection_is_up_for_a_lease(
     await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_nobody_is_reaped_because_the_database_stood_still(
+    school: School, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await school.plane.close()  # its own janitor holds the lock
+    monkeypatch.setattr(janitor, "STALL_S", 1.2)
+    database = school.plane._database
+    database.pool = await asyncpg.create_pool(database_url, min_size=1, max_size=2)
+    patient = Janitor(database, idle_s=1e6, host_absence_max_s=1e6, patience_s=2.0)
+    worked = asyncio.Event()
+    monkeypatch.setattr(patient, "prune", _saying(worked))
+    task = asyncio.create_task(patient.run())
+    async with asyncio.timeout(20):
+        await worked.wait()  # it is patient no more
+    node = await school.node_row()
+    backend = await school.sql.fetchval(
+        "SELECT pid FROM pg_stat_activity WHERE application_name = 'lectern janitor'"
+        " AND datname = current_database()"
+    )
+    os.kill(backend, signal.SIGSTOP)
+    try:
+        await silence(school, node)  # time goes on, and nobody can beat
+        await asyncio.sleep(2.5)
+    finally:
+        os.kill(backend, signal.SIGCONT)
+    await asyncio.sleep(1.0)
+    assert await school.sql.fetchval("SELECT count(*) FROM node WHERE reaped") == 0
+    async with asyncio.timeout(20):
+        while not await school.sql.fetchval("SELECT count(*) FROM node WHERE reaped"):
+            await asyncio.sleep(0.05)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def _saying(event: asyncio.Event) -> Callable[[], Awaitable[None]]:
+    async def say() -> None:
+        event.set()
+
+    return say
+
+
 async def test_a_new_boot_at_the_same_place_ends_the_old_ones_lease(school: School) -> None:
     old = await school.node()
     _, class_id, link = await school.live_class()
@@ -95,7 +139,7 @@ async def test_a_new_boot_at_the_same_place_ends_the_old_ones_lease(school: Scho
     new = FakeNode(school.plane)
     new.url = old.url
     await new.register()
-    assert await school.plane._janitor.reap() == 1
+    assert await school.reap() == 1
     assert (await school.segments(person))[0]["reason"] == "node_lost"
     with pytest.raises(Refused):
         await old.beat()
@@ -144,7 +188,7 @@ async def test_there_is_one_janitor_at_a_time(school: School, database_url: str)
         await asyncio.sleep(0.05)
     second = Janitor(school.plane._database, idle_s=1e6, host_absence_max_s=1e6, patience_s=0.0)
     worked = []
-    second.work = lambda: worked.append(1) or asyncio.sleep(0)  # type: ignore[func-returns-value, method-assign]
+    second.work = lambda moment: worked.append(moment) or asyncio.sleep(0)  # type: ignore[func-returns-value, method-assign]
     task = asyncio.create_task(second.run())
     await asyncio.sleep(1.3)
     assert not worked

@@ -104,7 +104,7 @@ class Riot:
 
     async def sweep(self) -> None:
         await self.school.plane._database.rows("test.expire", self.dice.random() * 0.2)
-        await self.school.plane._janitor.sweep()
+        await self.school.sweep()
 
 
 @pytest.fixture

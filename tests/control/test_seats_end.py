@@ -11,7 +11,7 @@ async def expire(school: School) -> None:
         "UPDATE seat SET grace_until = grace_until - interval '1 h',"
         " confirm_by = confirm_by - interval '1 h'"
     )
-    await school.plane._janitor.sweep()
+    await school.sweep()
 
 
 async def test_leaving_frees_the_seat_at_once_and_again_does_nothing(school: School) -> None:
@@ -48,7 +48,7 @@ async def test_a_closed_page_keeps_its_place_for_a_while(school: School) -> None
     assert await code_of(school.plane.admit(two, link_token=link)) == "class_full"
     shown = await school.plane._classes.show(teacher, class_id)
     assert (shown["used"], shown["present"]) == (1, 0)
-    await school.plane._janitor.sweep()
+    await school.sweep()
     again = await school.plane.admit(one, class_id=class_id)
     await node.connected(again)
     assert [s["reason"] for s in await school.segments(one)] == ["pagehide", None]
@@ -62,7 +62,7 @@ async def test_a_session_that_never_connects_is_swept_and_not_counted(school: Sc
     teacher, class_id, link = await school.live_class(capacity=1)
     one, two = await school.people(2)
     await school.plane.admit(one, link_token=link)
-    await school.plane._janitor.sweep()
+    await school.sweep()
     assert await code_of(school.plane.admit(two, link_token=link)) == "class_full"
     await expire(school)
     (segment,) = await school.segments(one)
@@ -77,6 +77,7 @@ async def test_a_connect_that_was_held_up_undoes_never_connected(school: School)
     _, _, link = await school.live_class()
     person = await school.person()
     admission = await school.plane.admit(person, link_token=link)
+    await school.plane.bind_session(admission, node.node_id)
     await expire(school)
     answer = await node.connected(admission, ms_ago=60_000)
     assert str(admission.session_id) in [r.session_id for r in answer.revoked]

@@ -23,8 +23,9 @@ POLL_INTERVAL_S = 0.05
 class Up:
     """One supervisor over a data directory, on ports that were free a moment ago."""
 
-    def __init__(self, data: Path, *options: str) -> None:
+    def __init__(self, data: Path, *options: str, nodes: int = 1) -> None:
         self.data = data
+        self.nodes = nodes
         self.port = free_port(socket.SOCK_STREAM)
         self.media_port = free_media_port()
         self.options = options

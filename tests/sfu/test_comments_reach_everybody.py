@@ -97,7 +97,7 @@ async def test_comments_stay_while_everybody_reloads_and_go_with_the_class(site:
     recent = (await again.message("hello"))["comments"]["recent"]
     assert [item["text"] for item in recent] == ["remember this"]
     room = next(iter(site.node.rooms.values()))
-    site.node.end_class(room.class_id)
+    site.node.end_class(room.class_id, 0)
     await site.nothing_left()
     assert not site.node._resting
 

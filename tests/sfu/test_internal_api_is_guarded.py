@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from uuid import uuid4
 
 import aiohttp
 import pytest
@@ -12,7 +13,14 @@ import pytest_asyncio
 from tests.sfu.conftest import Site
 from tests.sfu.offers import an_opening
 from wire import codec
-from wire.session import CloseSession, PatchSession, Refusal, SessionOpened, SessionPatched
+from wire.session import (
+    CloseClass,
+    CloseSession,
+    PatchSession,
+    Refusal,
+    SessionOpened,
+    SessionPatched,
+)
 
 
 @pytest_asyncio.fixture
@@ -84,9 +92,36 @@ async def test_a_session_is_opened_restarted_and_closed(
 
 
 async def test_a_class_is_emptied(site: Site, http: aiohttp.ClientSession) -> None:
-    opening = an_opening()
+    opening = replace(an_opening(), epoch=3)
     await http.post("/sessions", data=codec.pack(opening))
-    assert (await http.delete("/classes/another")).status == 204
+    before, now = codec.pack(CloseClass(2)), codec.pack(CloseClass(3))
+    assert (await http.delete("/classes/another", data=now)).status == 204
+    # Word of an end that came before the class was reopened.
+    assert (await http.delete(f"/classes/{opening.class_id}", data=before)).status == 204
     assert site.node.sessions
-    assert (await http.delete(f"/classes/{opening.class_id}")).status == 204
+    assert (await http.delete(f"/classes/{opening.class_id}", data=now)).status == 204
     await site.nothing_left()
+
+
+async def test_a_request_that_was_overtaken_opens_nothing(
+    site: Site, http: aiohttp.ClientSession
+) -> None:
+    person = str(uuid4())
+    newer = an_opening(fence=5, user_id=person)
+    await http.post("/sessions", data=codec.pack(newer))
+    # Its sender stood still between the commit and the call; the person has come again meanwhile.
+    late = an_opening(fence=4, user_id=person)
+    response = await http.post("/sessions", data=codec.pack(late))
+    assert codec.unpack(Refusal, await response.read()).code == "stale"
+    assert list(site.node.sessions) == [newer.session_id]
+
+
+async def test_a_teachers_older_session_does_not_end_the_newer_one(site: Site) -> None:
+    first = an_opening("publisher", fence=1, user_id="teacher")
+    second = an_opening("publisher", fence=2, user_id="teacher")
+    for opening in (first, second):
+        site.node.open_session(opening)
+    site.node._session_connected(site.node.sessions[first.session_id])
+    assert set(site.node.sessions) == {first.session_id, second.session_id}
+    site.node._session_connected(site.node.sessions[second.session_id])
+    assert list(site.node.sessions) == [second.session_id]

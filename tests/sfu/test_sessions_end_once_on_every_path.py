@@ -15,7 +15,7 @@ from sfu import session as session_module
 from tests.sfu.conftest import Site
 from tests.sfu.offers import OFFERS
 from tests.signaling.fake_control import CLASS_ID, LINK
-from wire.beat import BeatAnswer, Revocation
+from wire.beat import BeatAnswer, EndedClass, Revocation
 
 Soon = Callable[[Callable[[], bool]], Awaitable[None]]
 OFFER = (OFFERS / "chromium_viewer.sdp").read_bytes()
@@ -164,9 +164,9 @@ async def test_the_class_ends(site: Site, by: str) -> None:
     await student.message("hello")
     await teacher.message("hello")
     if by == "beat":
-        site.control.answer = BeatAnswer(cursor=1, ended_classes=(str(CLASS_ID),))
+        site.control.answer = BeatAnswer(cursor=1, ended_classes=(EndedClass(str(CLASS_ID), 0),))
     else:
-        site.node.end_class(str(CLASS_ID))
+        site.node.end_class(str(CLASS_ID), 0)
     for client in (teacher, student):
         await ended(site, client.session_id, "class_ended")
         await client.message("ended")

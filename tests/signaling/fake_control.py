@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from aiohttp import web
 
-from control import Account, Admission, Control, NodeAddress, Problem
+from control import Account, Admission, ClassEnd, Control, NodeAddress, Problem
 from wire import codec
 from wire.session import (
     Answer,
@@ -59,6 +59,7 @@ class FakeControl(Control):
     held: dict[UUID, tuple[Admission, NodeAddress | None]] = field(default_factory=dict)
     others: dict[str, Account] = field(default_factory=dict)
     fence: int = 0
+    tell_end: Callable[[ClassEnd], None] | None = None
 
     def describe(self, paths: dict[str, dict[str, Any]]) -> None:
         pass  # this one serves no description
@@ -113,6 +114,9 @@ class FakeControl(Control):
         if session_id not in self.held or self.held[session_id][0].user_id != account.account_id:
             raise Problem(404, "not_found", "There is no such session.")
         return self.held[session_id]
+
+    def when_class_ends(self, tell: Callable[[ClassEnd], None]) -> None:
+        self.tell_end = tell
 
     async def leave(self, account: Account, session_id: UUID, reason: str) -> None:
         self.calls.append(("leave", session_id, reason))
