@@ -17,6 +17,11 @@ closed loop (every client joins again when it is answered: what can be had) and 
 by chance at a rate, their delays counted from when they were due: what a bell costs). The rounds of a
 closed loop are told one by one and judged by their medians; joins_per_s, p50_ms and p99_ms are those of
 the worst scenario. The first joins of a process are not counted.
+
+--race lets seeded tasks in several web processes join (also many classes at once, and by dead links),
+leave, reload, take over, start, end, reopen and resize classes, rotate links, report from nodes, restart
+nodes and let seats expire, while the invariants are asked of the database all the time; what clients were
+told is held against the rows.
 """
 
 
@@ -26,14 +31,21 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--rounds", type=int, default=3, metavar="N", help="rounds of each closed loop [3]")
     add("--clients", type=int, default=512, metavar="N", help="clients of a closed loop [512]")
     add("--rate", type=float, default=5000, metavar="N", help="joins/s of an open loop [5000]")
+    add("--race", action="store_true", help="race everything and count broken invariants instead")
+    add("--attempts", type=int, default=1_000_000, metavar="N", help="of a race [1000000]")
+    add("--web", type=int, default=4, metavar="N", help="web processes of a race [4]")
+    add("--seed", type=int, default=1, metavar="N", help="of a race's choices [1]")
 
 
 def _run(options: argparse.Namespace, report: Report) -> None:
-    from benchmarks.admission import joins
+    from benchmarks.admission import joins, race
     from benchmarks.admission.servers import servers
 
     report.say("starting PostgreSQL and Redis")
     with servers() as running:
+        if options.race:
+            race.run(running, race.Race(options.attempts, options.web, options.seed), report)
+            return
         plan = joins.Plan(options.joins, options.rounds, options.clients, options.rate)
         joins.run(running, plan, report)
 

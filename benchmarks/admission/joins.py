@@ -12,7 +12,7 @@ from benchmarks.admission import school
 from benchmarks.admission.load import Load, Total, opened, total
 from benchmarks.admission.processes import WebProcesses
 from benchmarks.admission.servers import Servers
-from benchmarks.report import Report
+from benchmarks.report import Report, Row
 
 JOINS_PER_S_WANTED = 5000
 P99_MS_WANTED = 250.0
@@ -105,12 +105,10 @@ def _told(
     # The rows that were made for the round are in it: they cost a few us each.
     database_us = (servers.database_cpu_s() - began_cpu_s) / found.joins * 1e6
     loop = f"open {rate_per_s:.0f}/s" if rate_per_s else f"closed {plan.clients}"
-    report.add_row(
-        "rounds",
-        {"scenario": scenario, "web": processes, "loop": loop}
-        | asdict(found)
-        | {"database_us_per_join": database_us, "load_before": load_before},
-    )
+    row: Row = {"scenario": scenario, "web": processes, "loop": loop}
+    row |= asdict(found)
+    row |= {"database_us_per_join": database_us, "load_before": load_before}
+    report.add_row("rounds", row)
     report.say(
         f"{scenario}, {processes} web, {loop}: {found.joins_per_s:,.0f} joins/s,"
         f" p50 {found.p50_ms:.0f} ms, p99 {found.p99_ms:.0f} ms"

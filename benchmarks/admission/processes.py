@@ -7,9 +7,12 @@ what is measured is admission: the batches, the transactions, the answers.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import multiprocessing
 import signal
+import threading
+import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from multiprocessing.connection import Connection, wait
@@ -52,7 +55,9 @@ class WebProcesses:
             if not pipe.poll(START_TIMEOUT_S):
                 self.close()
                 raise TimeoutError("a web process did not start in time")
-            pipe.recv()
+            if (told := pipe.recv()) != "ready":
+                self.close()
+                raise RuntimeError(f"a web process failed: {told}")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -85,10 +90,12 @@ class WebProcesses:
         results: dict[int, Any] = {}
         while len(results) < len(jobs):
             busy = [pipe for number, pipe in enumerate(self._pipes) if number not in results]
-            for pipe in wait(busy, pause_s):
-                assert isinstance(pipe, Connection)
+            told = wait(busy, pause_s)
+            for pipe in [pipe for pipe in busy if pipe in told]:
                 number = self._pipes.index(pipe)
                 kind, what = pipe.recv()
+                if kind == "failed":
+                    raise RuntimeError(f"web process {number} failed:\n{what}")
                 if kind == "told":
                     heard(number, what)
                 else:
@@ -105,29 +112,37 @@ def _main(pipe: Connection, opened: Opened, database_url: str, redis_url: str) -
 
 
 async def _serve(pipe: Connection, opened: Opened, database_url: str, redis_url: str) -> None:
-    def tell(what: Any) -> None:
-        pipe.send(("told", what))
+    loop = asyncio.get_running_loop()
+    jobs: asyncio.Queue[Any] = asyncio.Queue()
 
-    async with opened(database_url, redis_url) as work:
-        pipe.send("ready")
+    def receive() -> None:
         while True:
             try:
-                job = await asyncio.to_thread(pipe.recv)
+                job = pipe.recv()
             except (EOFError, OSError):
+                job = None
+            loop.call_soon_threadsafe(jobs.put_nowait, job)
+            if job is None:
                 return
-            done = asyncio.ensure_future(work(job, tell))
-            gone = asyncio.ensure_future(asyncio.to_thread(_closed, pipe))
-            await asyncio.wait({done, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not done.done():
-                done.cancel()
-                return
-            pipe.send(("result", done.result()))
-            await gone
 
-
-def _closed(pipe: Connection) -> None:
-    """Return when the parent has closed the pipe or has another job."""
+    # A thread of its own, and not the loop: the pipe is read and written blocking, which uvloop undoes.
+    threading.Thread(target=receive, daemon=True).start()
     try:
-        pipe.poll(None)
-    except OSError:
-        pass
+        async with opened(database_url, redis_url) as work:
+            pipe.send("ready")
+            while (job := await jobs.get()) is not None:
+                working = asyncio.ensure_future(work(job, lambda told: pipe.send(("told", told))))
+                gone = asyncio.ensure_future(jobs.get())
+                await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+                if not gone.done():
+                    gone.cancel()
+                if not working.done():
+                    working.cancel()
+                    return
+                pipe.send(("result", working.result()))
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # the parent is gone
+    # Whatever it is, the parent fails with it, and needs it only once.
+    except Exception:  # noqa: BLE001
+        with contextlib.suppress(BrokenPipeError):
+            pipe.send(("failed", traceback.format_exc()))

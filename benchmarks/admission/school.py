@@ -1,4 +1,4 @@
-"""People and live classes for load: rows written by COPY, as signing them up would take longer than the load."""
+"""People and classes for load, written by COPY: signing them up would take longer than the load."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COPY_ROWS_MAX = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class LiveClass:
+class MadeClass:
     class_id: UUID
     teacher_id: UUID
     link: str
@@ -38,31 +38,43 @@ async def people(database_url: str, count: int, role: str = "student") -> list[U
     return made
 
 
-async def live_classes(database_url: str, count: int, capacity: int) -> list[LiveClass]:
+async def live_classes(database_url: str, count: int, capacity: int) -> list[MadeClass]:
     """Add `count` classes that have started, each with a teacher in the host's seat."""
-    teachers = await people(database_url, count, "teacher")
-    made = [LiveClass(uuid7(), teacher, secrets.token_urlsafe(16)) for teacher in teachers]
-    now = datetime.now(UTC)
+    made = await _classes(database_url, count, capacity, "live")
     connection = await asyncpg.connect(database_url)
     try:
-        for start in range(0, count, COPY_ROWS_MAX):
-            part = made[start : start + COPY_ROWS_MAX]
-            await connection.copy_records_to_table(
-                "class",
-                records=[
-                    (c.class_id, c.teacher_id, "A class", capacity, c.link, "live", now)
-                    for c in part
-                ],
-                columns=[
-                    "class_id", "teacher_id", "title", "capacity", "link", "state", "started_at",
-                ],
-            )  # fmt: skip
-            await connection.copy_records_to_table(
-                "seat",
-                # Publishing by all appearances, so that no sweeper ends a class for want of a teacher.
-                records=[(c.teacher_id, c.class_id, uuid7(), True, 1) for c in part],
-                columns=["user_id", "class_id", "session_id", "is_host", "fence"],
-            )
+        await connection.copy_records_to_table(
+            "seat",
+            # Publishing by all appearances, so that no sweeper ends a class for want of a teacher.
+            records=[(c.teacher_id, c.class_id, uuid7(), True, 1) for c in made],
+            columns=["user_id", "class_id", "session_id", "is_host", "fence"],
+        )
+    finally:
+        await connection.close()
+    return made
+
+
+async def waiting_classes(database_url: str, count: int, capacity: int) -> list[MadeClass]:
+    """Add `count` classes that nobody has started."""
+    return await _classes(database_url, count, capacity, "created")
+
+
+async def _classes(database_url: str, count: int, capacity: int, state: str) -> list[MadeClass]:
+    teachers = await people(database_url, count, "teacher")
+    made = [MadeClass(uuid7(), teacher, secrets.token_urlsafe(16)) for teacher in teachers]
+    started_at = datetime.now(UTC) if state == "live" else None
+    connection = await asyncpg.connect(database_url)
+    try:
+        await connection.copy_records_to_table(
+            "class",
+            records=[
+                (c.class_id, c.teacher_id, "A class", capacity, c.link, state, started_at)
+                for c in made
+            ],
+            columns=[
+                "class_id", "teacher_id", "title", "capacity", "link", "state", "started_at",
+            ],
+        )  # fmt: skip
     finally:
         await connection.close()
     return made
