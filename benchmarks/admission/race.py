@@ -119,6 +119,10 @@ class _Watch:
     def look(self) -> None:
         """Check where it is time to."""
         now, done = time.monotonic(), self._attempts.total()
+        # For a race that is interrupted; `fill` has the last word.
+        self._report.figures |= {
+            "attempts": done, "violations": self.violations.total(), "checks": self.checks,
+        }  # fmt: skip
         if now >= self._tell_at:
             self._tell_at = now + PROGRESS_S
             self._report.say(

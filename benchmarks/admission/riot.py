@@ -17,7 +17,7 @@ import asyncpg
 from benchmarks.admission.invariants import QUERIES, Violations, violations
 from benchmarks.admission.processes import Tell, Work
 from control import Account, Admission, Problem
-from control.beats import Beats
+from control.beats import Beats, Refused
 from control.classes import Classes
 from control.database import Database
 from control.ids import uuid7
@@ -271,9 +271,12 @@ class _Rioters:
         self._beat_number += 1
         node_id, secret = self._node
         load = Load(0, 0, 0, 0.0, 0.0)
-        await self._beats.beat(
-            Beat(str(node_id), self._beat_number, 0, events=tuple(events), load=load), secret
-        )
+        beat = Beat(str(node_id), self._beat_number, 0, events=tuple(events), load=load)
+        try:
+            await self._beats.beat(beat, secret)
+        except Refused:  # its lease ended before this riot came to its next beat
+            self._outcome.refused["declared dead"] += 1
+            await self._boot()
 
     async def _rotate(self) -> None:
         class_id, teacher = self._a_class()
