@@ -22,6 +22,9 @@ the worst scenario. The first joins of a process are not counted.
 leave, reload, take over, start, end, reopen and resize classes, rotate links, report from nodes, restart
 nodes and let seats expire, while the invariants are asked of the database all the time; what clients were
 told is held against the rows.
+
+--rows N fills attendance with N segments first (10 million take some minutes and 5 GB), then measures pages
+of attendance and joins. --churn N lets people join and leave N times and tells how the tables grow.
 """
 
 
@@ -31,6 +34,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--rounds", type=int, default=3, metavar="N", help="rounds of each closed loop [3]")
     add("--clients", type=int, default=512, metavar="N", help="clients of a closed loop [512]")
     add("--rate", type=float, default=5000, metavar="N", help="joins/s of an open loop [5000]")
+    add("--rows", type=int, default=0, metavar="N", help="measure beside N rows of attendance")
+    add("--churn", type=int, default=0, metavar="N", help="measure what N joins and leaves leave")
     add("--race", action="store_true", help="race everything and count broken invariants instead")
     add("--attempts", type=int, default=1_000_000, metavar="N", help="of a race [1000000]")
     add("--web", type=int, default=4, metavar="N", help="web processes of a race [4]")
@@ -38,7 +43,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace, report: Report) -> None:
-    from benchmarks.admission import joins, race
+    from benchmarks.admission import churn, joins, race, volume
     from benchmarks.admission.servers import servers
 
     report.say("starting PostgreSQL and Redis")
@@ -46,8 +51,14 @@ def _run(options: argparse.Namespace, report: Report) -> None:
         if options.race:
             race.run(running, race.Race(options.attempts, options.web, options.seed), report)
             return
+        if options.churn:
+            churn.run(running, options.churn, options.clients, report)
+            return
         plan = joins.Plan(options.joins, options.rounds, options.clients, options.rate)
-        joins.run(running, plan, report)
+        if options.rows:
+            volume.run(running, options.rows, plan, report)
+        else:
+            joins.run(running, plan, report)
 
 
 BENCHMARK = Benchmark(DESCRIPTION, _add_options, _run)

@@ -40,11 +40,11 @@ def run(servers: Servers, plan: Plan, report: Report) -> None:
             for scenario in ("hot class", "one-seat classes"):
                 one_round(servers, web, processes, scenario, WARM_UP_JOINS, plan.clients)
                 closed = _median(
-                    [_told(servers, web, processes, scenario, plan, report, 0.0)
+                    [told(servers, web, processes, scenario, plan, report, 0.0)
                      for _ in range(plan.rounds)]
                 )  # fmt: skip
                 worst.append(closed)
-                opened_ = _told(servers, web, processes, scenario, plan, report, plan.rate_per_s)
+                opened_ = told(servers, web, processes, scenario, plan, report, plan.rate_per_s)
                 where = f"{scenario}, {processes} web"
                 report.expect(
                     f"joins_per_s >= {JOINS_PER_S_WANTED} ({where})",
@@ -90,7 +90,7 @@ def one_round(
     return total(web.run(loads))
 
 
-def _told(
+def told(
     servers: Servers,
     web: WebProcesses,
     processes: int,
