@@ -19,7 +19,7 @@ from benchmarks.admission.processes import Tell, Work
 from control import Account, Admission, Problem
 from control.beats import Beats, Refused
 from control.classes import Classes
-from control.database import Database
+from control.database import AWAY, Database
 from control.ids import uuid7
 from control.janitor import Janitor
 from control.placement import Placement
@@ -169,6 +169,9 @@ class _Rioters:
                 await action()
             except Problem as problem:
                 self._refuse(problem)
+            except AWAY as error:
+                # The API says try_again: whether it was done, nobody was told, so no ledger has it.
+                self._outcome.refused[f"away: {type(error).__name__}"] += 1
             self._outcome.done[action.__name__.lstrip("_")] += 1
 
     def _spend(self, attempts: int) -> None:
