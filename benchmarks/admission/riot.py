@@ -91,16 +91,23 @@ class Ledger:
         """Hold everything that was told since the last time against the database."""
         told, self._admitted = self._admitted, []
         left, self._left = self._left, []
-        async with self._database.pool.acquire() as connection:
-            self.violations += await violations(
-                connection,
-                "invariants.admitted",
-                [a.session_id for a in told],
-                [a.user_id for a in told],
-                [a.class_id for a in told],
-                [a.fence for a in told],
-            )
-            self.violations += await violations(connection, "invariants.left", left)
+        try:
+            async with self._database.pool.acquire() as connection:
+                broken = await violations(
+                    connection,
+                    "invariants.admitted",
+                    [a.session_id for a in told],
+                    [a.user_id for a in told],
+                    [a.class_id for a in told],
+                    [a.fence for a in told],
+                )
+                broken += await violations(connection, "invariants.left", left)
+        except AWAY:
+            # Nothing that was told goes unchecked: it waits for the next time.
+            self._admitted += told
+            self._left += left
+            raise
+        self.violations += broken
 
 
 @asynccontextmanager
