@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,8 +11,6 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from control.attendance import Segment, presence
-from control.database import SETTINGS
-from control.queries import QUERIES
 from tests.control.people import School
 from tests.control.test_accounts import ADA, send
 
@@ -151,46 +148,3 @@ async def account_of(school: School, account_id: str) -> Any:
     )
     assert row is not None
     return Account(row["account_id"], row["name"], row["role"], False)
-
-
-async def test_pages_of_attendance_use_indexes(school: School) -> None:
-    teacher = await school.person("teacher")
-    made = await school.plane._classes.create(teacher, title="Big", capacity=9, key=None)
-    await school.sql.execute(
-        """
-        WITH person AS (
-            INSERT INTO account (account_id, name, role)
-            SELECT gen_random_uuid(), 'n', 'student' FROM generate_series(1, 20000)
-            RETURNING account_id
-        ), met AS (
-            INSERT INTO class_attendee SELECT $1, account_id, now() FROM person
-        )
-        INSERT INTO attendance (session_id, user_id, class_id, fence, joined_at, connected_at)
-        SELECT gen_random_uuid(), account_id, $1, 1, now(), now() FROM person
-        """,
-        made["class_id"],
-    )
-    await school.sql.execute("ANALYZE")
-    for name, value in SETTINGS.items():
-        await school.sql.execute("SELECT set_config($1, $2, false)", name, value)
-    someone = await school.sql.fetchval("SELECT max(account_id::text)::uuid FROM account")
-    for query, key in (
-        ("attendance.of_class", made["class_id"]),
-        ("attendance.of_user", someone),
-        ("class.own", teacher.account_id),
-    ):
-        await school.sql.execute(f"PREPARE page (uuid, uuid, bigint) AS {QUERIES[query]}")
-        plan = await school.sql.fetchval(
-            f"EXPLAIN (FORMAT JSON, ANALYZE) EXECUTE page ('{key}', NULL, 51)"
-        )
-        await school.sql.execute("DEALLOCATE page")
-        scans = list(nodes(json.loads(plan)[0]["Plan"]))
-        assert not [s for s in scans if s["Node Type"] == "Seq Scan" and s["Relation Name"] in
-                    ("attendance", "class_attendee", "account", "seat")], query  # fmt: skip
-        assert all(s["Actual Rows"] * s["Actual Loops"] < 1000 for s in scans), query
-
-
-def nodes(plan: dict[str, Any]) -> Any:
-    yield plan
-    for inner in plan.get("Plans", ()):
-        yield from nodes(inner)

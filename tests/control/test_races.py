@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import pytest
 
-from control import Account, Admission, Problem
-from tests.control.people import FakeNode, School, event
+from benchmarks.admission.school import live_classes
+from control import Account, Admission, Control, Problem
+from tests.control.people import CLUSTER_SECRET, FakeNode, School, codes_of, event
 
 EXPECTED = {
     "class_full", "active_elsewhere", "class_ended", "class_not_live", "link_invalid", "not_found",
@@ -119,6 +121,56 @@ def quick_expiry(monkeypatch: pytest.MonkeyPatch) -> None:
         " confirm_by = confirm_by - interval '1 h'"
         " WHERE user_id IN (SELECT user_id FROM seat TABLESAMPLE BERNOULLI (100 * $1::float8))",
     )
+
+
+async def test_one_person_gets_one_seat_out_of_a_thousand_classes(
+    school: School, second: Control, database_url: str
+) -> None:
+    (person,) = await school.people(1)
+    classes = await live_classes(database_url, 1000, capacity=3)
+    planes = (school.plane, second)
+    admitted, codes = await codes_of(
+        [planes[n % 2].admit(person, link_token=c.link) for n, c in enumerate(classes)]
+    )
+    assert len(admitted) == 1
+    assert codes == ["active_elsewhere"] * 999
+    seats = await school.sql.fetch("SELECT class_id FROM seat WHERE NOT is_host")
+    assert [seat["class_id"] for seat in seats] == [admitted[0].class_id]
+    assert await school.sql.fetchval("SELECT sum(used) FROM class") == 1
+    await school.assert_invariants()
+
+
+async def test_twice_the_capacity_fills_it_exactly_again_and_again(
+    school: School, second: Control
+) -> None:
+    _, class_id, link = await school.live_class(capacity=100)
+    people = await school.people(200)
+    planes = (school.plane, second)
+    dice = random.Random(1)
+    for _ in range(10):
+        dice.shuffle(people)
+        admitted, codes = await codes_of(
+            [planes[n % 2].admit(p, link_token=link) for n, p in enumerate(people)]
+        )
+        assert len(admitted) == 100 and codes == ["class_full"] * 100
+        used = "SELECT used FROM class WHERE class_id = $1"
+        assert await school.sql.fetchval(used, class_id) == 100
+        accounts = {p.account_id: p for p in people}
+        await asyncio.gather(
+            *(second.leave(accounts[a.user_id], a.session_id, "left") for a in admitted)
+        )
+        assert await school.sql.fetchval(used, class_id) == 0
+    await school.assert_invariants()
+
+
+@pytest.fixture
+async def second(database_url: str, redis_url: str) -> AsyncIterator[Control]:
+    """Another web process's Control on the same database."""
+    opened = await Control.open(
+        database_url=database_url, redis_url=redis_url, cluster_secret=CLUSTER_SECRET
+    )
+    yield opened
+    await opened.close()
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

@@ -1,5 +1,5 @@
 -- Fences that never repeat, and ends of classes that say which sessions they are meant for.
--- depends: 0002-classes
+-- depends: 0003-sessions
 
 -- A seat that is freed and taken again must not begin at a fence that was given before: a node that
 -- is asked late to open an old session must be able to tell it from the newer one. It starts beyond
