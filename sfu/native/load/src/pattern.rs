@@ -63,7 +63,7 @@ fn byte(seed: u8, at: usize) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lectern_core::vp8;
+    use lectern_core::codec::vp8;
 
     #[test]
     fn a_payload_is_vp8_and_no_changed_byte_of_it_goes_unnoticed() {
