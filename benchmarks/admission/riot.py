@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from control.database import AWAY, Database
 from control.ids import uuid7
 from control.janitor import Janitor
 from control.placement import Placement
+from control.queries import QUERIES as CONTROL_QUERIES
 from control.redis_map import RedisMap
 from control.seats import Seats
 from wire.beat import Beat, Load, Register, SessionEvent
@@ -319,12 +321,18 @@ class _Rioters:
                 await connection.execute(QUERIES["race.age"], self._dice.random() * 0.3)
             except asyncpg.DeadlockDetectedError:
                 self._outcome.refused["aging gave way"] += 1
-        await self._janitor.sweep()
+        await self._janitor.sweep(await self._moment())
 
     async def _reboot(self) -> None:
         """The node is started anew: its earlier boot is reaped, with everything it held."""
         await self._boot()
-        await self._janitor.reap()
+        await self._janitor.reap(await self._moment())
+
+    async def _moment(self) -> datetime:
+        """Now, by the database's clock."""
+        async with self._database.pool.acquire() as connection:
+            moment: datetime = await connection.fetchval(CONTROL_QUERIES["node.moment"])
+            return moment
 
     async def _boot(self) -> None:
         node_id, secret = uuid7(), secrets.token_urlsafe(24)

@@ -215,6 +215,8 @@ class LossyLink:
         self._process.communicate()
         self.near.close()
         self.far.close()
+
+
 class Cable6(Cable):
     """The same without IPv4."""
 
