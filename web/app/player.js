@@ -2,7 +2,6 @@
 
 import { countOf, isUnsupported, slotsOf, teacherOf } from "../core/live.js";
 import { counted, t } from "../core/strings.js";
-import { Viewer } from "../core/whep.js";
 import { Chat } from "./chat.js";
 import { button, el, icon, show } from "./dom.js";
 
@@ -68,12 +67,11 @@ export class Player extends EventTarget {
 
   /**
    * @param {Link} link
-   * @param {string} token
-   * @param {{takeover?: boolean}} options
+   * @param {import("../core/whep.js").Viewer} viewer that is aimed at it
    */
-  constructor(link, token, options) {
+  constructor(link, viewer) {
     super();
-    this.#viewer = new Viewer(token, link.class_id, options);
+    this.#viewer = viewer;
     const overlays = [this.#still, this.#empty, this.#unsupported, this.#unmute, this.#banner];
     for (const overlay of [...overlays, this.#paused, this.#away]) {
       show(overlay, false);

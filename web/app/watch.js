@@ -3,6 +3,7 @@
 import { linkOf, me } from "../core/api.js";
 import { LecternError, codeOf, isPassing } from "../core/errors.js";
 import { sentence, t } from "../core/strings.js";
+import { Viewer } from "../core/whep.js";
 import { button, el } from "./dom.js";
 import { account, chip, frame, notice } from "./frame.js";
 import { Player } from "./player.js";
@@ -27,16 +28,21 @@ let again;
 async function open() {
   clearTimeout(again);
   if (!("RTCPeerConnection" in globalThis)) return stopAt(null, t("error.title"), t("watch.noWebrtc"));
+  // Most who open a link come in: their offer is ready when it is known that they may.
+  const viewer = new Viewer(token);
+  viewer.prepare();
   let link;
   try {
     [user, link] = await Promise.all([me(), linkOf(token)]);
   } catch (error) {
+    viewer.discard();
     return refused(null, error);
   }
+  if (link.state === "live" && user !== null) return join(link, viewer);
+  viewer.discard();
   if (link.state === "ended") ended(link);
   else if (user === null) askToSignIn(link);
-  else if (link.state === "created") wait(link);
-  else join(link);
+  else wait(link);
 }
 
 /**
@@ -117,10 +123,12 @@ function poll(everyMs, while_) {
 
 /**
  * @param {Link} link
+ * @param {Viewer} viewer
  * @param {{takeover?: boolean}} [options]
  */
-function join(link, options = {}) {
-  const player = new Player(link, token, options);
+function join(link, viewer, options = {}) {
+  viewer.aim(link.class_id, options);
+  const player = new Player(link, viewer);
   const leave = button(t("watch.leave"), () => player.close("left"), { icon: "leave", kind: "quiet" });
   page(link, [player.element], [player.count, leave]);
   player.addEventListener("closed", (event) => {
@@ -167,7 +175,7 @@ const PAGES = {
   active_elsewhere: (link, error) => {
     const title = otherTitle(error);
     const text = title ? t("watch.elsewhereNamed", { title }) : t("watch.elsewhereHint");
-    const takeover = () => join(link, { takeover: true });
+    const takeover = () => join(link, new Viewer(token), { takeover: true });
     stopAt(link, t("watch.elsewhere"), text, [
       button(t("watch.takeover"), takeover, { kind: "primary" }),
     ]);

@@ -42,6 +42,8 @@ const WATCH_MS = 250;
  *   liveness: Liveness, silent: boolean, loopbackOnly: boolean}} Path
  */
 
+/** @typedef {{pc: RTCPeerConnection, channel: RTCDataChannel, sdp: string}} Offered */
+
 /**
  * Events, all CustomEvent: `state` {state, reason, error}, `message` (of the data channel),
  * `blocked` {loopbackOnly}: the server answers, but no packet passes.
@@ -51,6 +53,8 @@ export class MediaSession extends EventTarget {
   state = "idle";
   /** @type {Path | null} */
   #path = null;
+  /** @type {Promise<Offered> | null} */
+  #prepared = null;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #watch;
   /** @type {() => void} */
@@ -217,10 +221,23 @@ export class MediaSession extends EventTarget {
   }
 
   /**
-   * @param {string} url
-   * @returns {Promise<unknown>} null where it connected, else why not
+   * Make the first offer now: it takes a browser as long as it takes to ask where to go.
+   * What is not used by `open` is to be discarded.
    */
-  async #attempt(url) {
+  prepare() {
+    this.#prepared ??= this.#offer();
+    // The attempt that uses it hears of it too.
+    this.#prepared.catch(() => {});
+  }
+
+  discard() {
+    const prepared = this.#prepared;
+    this.#prepared = null;
+    prepared?.then(({ pc }) => pc.close()).catch(() => {});
+  }
+
+  /** @returns {Promise<Offered>} */
+  async #offer() {
     const pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
     try {
       this.buildSections(pc);
@@ -228,6 +245,28 @@ export class MediaSession extends EventTarget {
       const offer = await pc.createOffer();
       const sdp = this.editOffer(offer.sdp ?? "");
       await pc.setLocalDescription({ type: "offer", sdp });
+      return { pc, channel, sdp };
+    } catch (error) {
+      pc.close();
+      throw error;
+    }
+  }
+
+  /**
+   * @param {string} url
+   * @returns {Promise<unknown>} null where it connected, else why not
+   */
+  async #attempt(url) {
+    let offered;
+    try {
+      offered = await (this.#prepared ?? this.#offer());
+    } catch (error) {
+      return error;
+    } finally {
+      this.#prepared = null;
+    }
+    const { pc, channel, sdp } = offered;
+    try {
       const { location, answer, resume } = await post(this.#resuming(url), sdp);
       if (this.#isClosed()) {
         await remove(location, "left");

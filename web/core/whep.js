@@ -13,14 +13,20 @@ const SLOTS = ["video", "mic", "screen_audio"];
 
 /** Adds the event `media` {slot, stream}: what the page's element of that slot plays from now on. */
 export class Viewer extends MediaSession {
+  /** @param {string} token of the class link */
+  constructor(token) {
+    const byLink = whepByLinkUrl(token);
+    super(byLink, byLink, byLink);
+  }
+
   /**
-   * @param {string} token of the class link
+   * Say which class it is, before `open`: coming back to it needs no link.
    * @param {string} classId
    * @param {{takeover?: boolean}} [options] takeover leaves the other class
    */
-  constructor(token, classId, { takeover = false } = {}) {
-    const byLink = whepByLinkUrl(token);
-    super(takeover ? `${byLink}?takeover=1` : byLink, whepByClassUrl(classId), byLink);
+  aim(classId, { takeover = false } = {}) {
+    this.againUrl = whepByClassUrl(classId);
+    if (takeover) this.firstUrl = `${this.firstUrl}?takeover=1`;
   }
 
   /** @param {RTCPeerConnection} pc
