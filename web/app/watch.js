@@ -19,8 +19,13 @@ const token = decodeURIComponent(location.pathname.split("/")[2] ?? "");
 const LOBBY_MS = 2500;
 const FULL_MS = 5000;
 
+// An offer that was made ahead is used within this time: later, the network may be another one.
+const READY_MS_MAX = 300_000;
+
 /** @type {User | null} */
 let user = null;
+/** @type {{viewer: Viewer, at: number} | null} */
+let ready = null;
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let again;
 
@@ -28,21 +33,28 @@ let again;
 async function open() {
   clearTimeout(again);
   if (!("RTCPeerConnection" in globalThis)) return stopAt(null, t("error.title"), t("watch.noWebrtc"));
-  // Most who open a link come in: their offer is ready when it is known that they may.
-  const viewer = new Viewer(token);
-  viewer.prepare();
+  prepare();
   let link;
   try {
     [user, link] = await Promise.all([me(), linkOf(token)]);
   } catch (error) {
-    viewer.discard();
     return refused(null, error);
   }
-  if (link.state === "live" && user !== null) return join(link, viewer);
-  viewer.discard();
   if (link.state === "ended") ended(link);
   else if (user === null) askToSignIn(link);
-  else wait(link);
+  else if (link.state === "created") wait(link);
+  else join(link);
+}
+
+/** Most who open a link come in: their offer is ready when it is known that they may. */
+function prepare() {
+  const now = performance.now();
+  if (ready !== null && now - ready.at > READY_MS_MAX) {
+    ready.viewer.discard();
+    ready = null;
+  }
+  ready ??= { viewer: new Viewer(token), at: now };
+  ready.viewer.prepare();
 }
 
 /**
@@ -123,10 +135,12 @@ function poll(everyMs, while_) {
 
 /**
  * @param {Link} link
- * @param {Viewer} viewer
  * @param {{takeover?: boolean}} [options]
  */
-function join(link, viewer, options = {}) {
+function join(link, options = {}) {
+  prepare();
+  const { viewer } = /** @type {{viewer: Viewer}} */ (ready);
+  ready = null;
   viewer.aim(link.class_id, options);
   const player = new Player(link, viewer);
   const leave = button(t("watch.leave"), () => player.close("left"), { icon: "leave", kind: "quiet" });
@@ -175,7 +189,7 @@ const PAGES = {
   active_elsewhere: (link, error) => {
     const title = otherTitle(error);
     const text = title ? t("watch.elsewhereNamed", { title }) : t("watch.elsewhereHint");
-    const takeover = () => join(link, new Viewer(token), { takeover: true });
+    const takeover = () => join(link, { takeover: true });
     stopAt(link, t("watch.elsewhere"), text, [
       button(t("watch.takeover"), takeover, { kind: "primary" }),
     ]);
