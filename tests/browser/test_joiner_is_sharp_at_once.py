@@ -46,7 +46,8 @@ def test_still_screen_is_seen_at_once_and_costs_the_teacher_nothing(
     assert shared.keyframes_asked() == asked
 
 
-@pytest.mark.parametrize("moving_s", [18, pytest.param(300, marks=pytest.mark.long)])
+@pytest.mark.parametrize("moving_s", [300])
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_joiner_into_a_long_moving_share_is_live_for_one_keyframe(
     shared: Shared, student_browser: Browser, moving_s: float

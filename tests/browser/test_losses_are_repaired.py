@@ -81,14 +81,8 @@ def far_class(mic_file: Path, tmp_path: Path) -> Iterator[FarClass]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-@pytest.mark.parametrize(
-    ("loss", "seconds"),
-    [
-        (0.10, 10),
-        pytest.param(0.05, 60, marks=pytest.mark.long),
-        pytest.param(0.10, 60, marks=pytest.mark.long),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("loss", "seconds"), [(0.05, 60), (0.10, 60)])
 def test_video_does_not_freeze_and_repairs_are_counted(
     far_class: FarClass, loss: float, seconds: int
 ) -> None:

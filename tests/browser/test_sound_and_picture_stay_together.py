@@ -18,7 +18,7 @@ from tests.browser.journeys import (
 )
 from tests.lectern.running import Up
 
-pytestmark = pytest.mark.browser("chromium")
+pytestmark = [pytest.mark.browser("chromium"), pytest.mark.long]
 
 APART_MS_MAX = 80
 CLAPS = 6
