@@ -21,7 +21,7 @@ from uuid import UUID
 import asyncpg
 
 from control.classes import ClassEnd, end_class
-from control.database import AWAY, COMMAND_TIMEOUT_S, SETTINGS, Connection, Database, rows
+from control.database import AWAY, COMMAND_TIMEOUT_S, SETTINGS, Connection, Database, rows, run
 from control.endings import Ending, end_sessions, ending
 from control.problem import Problem
 from control.queries import QUERIES
@@ -111,7 +111,9 @@ class Janitor:
 
     async def sweep(self, moment: datetime) -> int:
         """End what never connected and free what is past its grace; returns how many seats."""
-        found = await self._database.rows("seat.overdue", ENDS_PER_SWEEP_MAX, moment)
+        async with self._database.transaction() as connection:
+            await run(connection, "janitor.read_whole_tables")
+            found = await rows(connection, "seat.overdue", ENDS_PER_SWEEP_MAX, moment)
         endings = [_overdue(seat) for seat in found]
         freed = await self._end(endings)
         if freed:

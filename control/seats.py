@@ -8,7 +8,7 @@ from uuid import UUID
 
 from control.admission import Admissions, Request
 from control.batcher import Batcher
-from control.database import Database, try_again
+from control.database import Connection, Database, rows, try_again
 from control.endings import Ending, Endings, ending
 from control.model import Account, Admission, NodeAddress
 from control.problem import Problem
@@ -113,28 +113,41 @@ class Seats:
         )
         return admission, node
 
-    async def leave(self, account: Account, session_id: UUID, reason: str) -> None:
+    async def leave(
+        self, account: Account, session_id: UUID, reason: str, class_id: UUID | None
+    ) -> None:
         """See `Control.leave`."""
         if reason not in LEAVE_REASONS:
             raise Problem(422, "invalid_request", "One leaves by `left` or `pagehide`.")
         end = ending(session_id, reason, user_id=account.account_id)
-        await self._endings.do(session_id, end)
+        # By class, as admissions are: batches that share no class do not wait for each other.
+        await self._endings.do(class_id or session_id, end)
 
     async def abandon(self, admission: Admission, reason: str) -> None:
         """See `Control.abandon`."""
         kind = "handshake_failed" if reason == "handshake_failed" else "never_connected"
         end = ending(admission.session_id, kind, fence=admission.fence, user_id=admission.user_id)
-        held = await self._endings.do(admission.session_id, end)
+        held = await self._endings.do(admission.class_id, end)
         log.info("session %s was given up (%s), seated: %s", admission.session_id, reason, held)
 
     async def bind(self, admission: Admission, node_id: UUID) -> None:
         """See `Control.bind_session`."""
         if admission.node_id == node_id:
             return
-        bound = await self._database.value(
-            "seat.bind", admission.user_id, admission.session_id, admission.fence, node_id
-        )
-        if bound is None:
+
+        async def work(connection: Connection) -> bool:
+            await rows(connection, "class.lock", [admission.class_id], 0.0)
+            bound = await rows(
+                connection,
+                "seat.bind",
+                admission.user_id,
+                admission.session_id,
+                admission.fence,
+                node_id,
+            )
+            return bool(bound)
+
+        if not await self._database.retried(work):
             waits = await self._database.value(
                 "seat.waits", admission.user_id, admission.session_id, admission.class_id
             )

@@ -202,10 +202,13 @@ class Control:
         """Return the open session that this account made and its node; Problem not_found."""
         return await self._seats.session_of(account, session_id)
 
-    async def leave(self, account: Account, session_id: UUID, reason: str) -> None:
+    async def leave(
+        self, account: Account, session_id: UUID, reason: str, *, class_id: UUID | None = None
+    ) -> None:
         """End the session, `left` or `pagehide`; for a host it ends publishing only. Committed on
-        return; idempotent. The node hears of it in its next beat, and from signaling at once."""
-        await self._seats.leave(account, session_id, reason)
+        return; idempotent. The node hears of it in its next beat, and from signaling at once.
+        `class_id`, where it is known, lets those who leave one class share a transaction."""
+        await self._seats.leave(account, session_id, reason, class_id)
 
     async def abandon(self, admission: Admission, reason: str) -> None:
         """Undo an admission whose session no node could open."""

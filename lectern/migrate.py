@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 
 import control
+from lectern.data_lock import lock
 from lectern.embedded import Places, Postgres
 from lectern.settings import SettingError, Settings
 
@@ -14,11 +15,13 @@ def main(settings: Settings) -> int:
     if settings.database_url is not None:
         migrate(settings.database_url)
         return 0
-    server = Postgres.start(Places.prepare(settings.data))
-    try:
-        migrate(server.url())
-    finally:
-        server.stop()
+    places = Places.prepare(settings.data)
+    with lock(places.data):
+        server = Postgres.start(places)
+        try:
+            migrate(server.url())
+        finally:
+            server.stop()
     return 0
 
 

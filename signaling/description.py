@@ -28,12 +28,13 @@ STATUSES: dict[str, tuple[int, ...]] = {
     "own_class": (409,),
     "replaced": (409,),
     "class_ended": (410,),
+    "too_large": (413,),
     "no_capacity": (503,),
     "try_again": (503,),
 }
 OFFERED = (
     "invalid_request", "bad_offer", "not_signed_in", "bad_origin", "not_found", "class_not_live",
-    "class_ended", "no_capacity", "try_again", "replaced",
+    "class_ended", "too_large", "no_capacity", "try_again", "replaced",
 )  # fmt: skip
 JOINED = (*OFFERED, "class_full", "active_elsewhere", "own_class")
 
@@ -116,8 +117,8 @@ def _patch() -> Item:
         "204": {"description": "The candidates were taken."},
     }
     codes = (
-        "invalid_request", "precondition", "bad_offer", "not_signed_in", "bad_origin", "not_found",
-        "try_again",
+        "invalid_request", "precondition", "bad_offer", "too_large", "not_signed_in", "bad_origin",
+        "not_found", "try_again",
     )  # fmt: skip
     match = {
         "name": "If-Match", "in": "header", "required": False, "schema": TEXT,

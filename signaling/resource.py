@@ -58,7 +58,8 @@ class SessionResource:
             if problem.code != "not_found":
                 raise
             held = None  # ended already, or somebody else's: control tells the two apart
-        await self._control.leave(account, session_id, reason)
+        class_id = held[0].class_id if held is not None else None
+        await self._control.leave(account, session_id, reason, class_id=class_id)
         if held is not None:
             await self._tell(held[0], held[1], reason)
         return web.Response(status=204)

@@ -148,4 +148,4 @@ async def _join(
     # An arrival may be up to a tick early for its time.
     measured.delays_ms.append(max(0.0, time.monotonic() - due) * 1e3)
     if leaves:
-        await control.leave(account, admission.session_id, "left")
+        await control.leave(account, admission.session_id, "left", class_id=admission.class_id)

@@ -247,7 +247,9 @@ class _Rioters:
             await self._leave_as(admission, self._dice.choice(["left", "left", "pagehide"]))
 
     async def _leave_as(self, admission: Admission, reason: str) -> None:
-        await self._seats.leave(_account(admission), admission.session_id, reason)
+        await self._seats.leave(
+            _account(admission), admission.session_id, reason, admission.class_id
+        )
         self._outcome.left += 1
         await self._ledger.left(admission.session_id)
 

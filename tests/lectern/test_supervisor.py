@@ -19,6 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from lectern import cli
 from lectern.child import STOP_TIMEOUT_S
 from tests.lectern.running import Up, ask, lives, wait_for
 
@@ -146,6 +147,14 @@ def test_two_supervisors_do_not_share_a_directory(steady: Up) -> None:
     other.launch()
     assert other.wait() == 2
     assert other.said(f"Lectern already runs on {steady.data} (process {steady.pid})")
+    assert ask(steady.url + "/readyz") == 200
+
+
+def test_a_migration_does_not_stop_a_running_servers_database(
+    steady: Up, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["migrate", "--data", str(steady.data)]) == 2
+    assert f"Lectern already runs on {steady.data}" in capsys.readouterr().err
     assert ask(steady.url + "/readyz") == 200
 
 

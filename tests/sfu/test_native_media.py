@@ -65,7 +65,7 @@ def eventually(holds: Callable[[], bool], *, within_s: float = 3.0) -> None:
 
 
 def descriptors() -> int:
-    """Those open now; what earlier tests left to the collector is closed first, so that it does not count as ours."""
+    """Those open now; what earlier tests left to the collector is closed first and does not count."""
     gc.collect()
     return len(os.listdir("/proc/self/fd"))
 

@@ -118,7 +118,9 @@ class FakeControl(Control):
     def when_class_ends(self, tell: Callable[[ClassEnd], None]) -> None:
         self.tell_end = tell
 
-    async def leave(self, account: Account, session_id: UUID, reason: str) -> None:
+    async def leave(
+        self, account: Account, session_id: UUID, reason: str, *, class_id: UUID | None = None
+    ) -> None:
         self.calls.append(("leave", session_id, reason))
         self.held.pop(session_id, None)
 
