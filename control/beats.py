@@ -47,6 +47,7 @@ EVENTS_PER_TRANSACTION_MAX = 500
 BEAT_TIMEOUT_S = 1.5
 CLOSE_TIMEOUT_S = 5.0
 NOTICES_PER_ANSWER_MAX = 5000
+TRAVEL_MAX_S = 600.0
 FENCE_MAX = 2**62
 EPOCH_MAX = 2**62
 MS_AGO_MAX = 7 * 24 * 3600 * 1000
@@ -71,10 +72,10 @@ class _Event:
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """Whose word it is, and when it came, on the database's clock."""
+    """Whose word it is, and when it was said, on the database's clock."""
 
     node_id: UUID
-    arrived_at: datetime
+    at: datetime
 
 
 class Beats:
@@ -159,8 +160,8 @@ class Beats:
         latest, arrived_at = await self._renew(node_id, message, secret)
         if latest > message.sequence:
             # An attempt that its sender gave up: the world it describes is over.
-            return BeatAnswer(cursor=message.cursor, accepted=False)
-        said = _Said(node_id, arrived_at)
+            return BeatAnswer(cursor=message.cursor, at=arrived_at.timestamp(), accepted=False)
+        said = _Said(node_id, _sent(message, arrived_at))
         await self._map.remember_load(
             node_id, busyness(message.load.sessions, message.load.classes)
         )
@@ -179,6 +180,7 @@ class Beats:
         cursor, ended = await self._notices(node_id, message.cursor, revoked)
         return BeatAnswer(
             cursor=cursor,
+            at=arrived_at.timestamp(),
             revoked=tuple(revoked.values()),
             ended_classes=tuple(ended),
             send_sessions=send_sessions,
@@ -280,6 +282,17 @@ class Beats:
         return horizon, ended
 
 
+def _sent(message: Beat, arrived_at: datetime) -> datetime:
+    """Return when a beat was sent: what it reports is counted back from there.
+
+    It may have waited for long, in the socket of a process that stood still. A clock that does not agree
+    with ours is not believed.
+    """
+    if message.sent_at is None or not 0 < arrived_at.timestamp() - message.sent_at < TRAVEL_MAX_S:
+        return arrived_at
+    return datetime.fromtimestamp(message.sent_at, UTC)
+
+
 def _checked(event: SessionEvent) -> _Event | None:
     session_id = parse_uuid(event.session_id)
     if session_id is None or not 0 < event.fence < FENCE_MAX:
@@ -304,7 +317,7 @@ def _writer(said: _Said, events: list[_Event]) -> Any:
                 [fence for _, fence in connects],
                 [event.ms_ago for event in connects.values()],
                 said.node_id,
-                said.arrived_at,
+                said.at,
             )
         ends = [event for event in events if event.kind == "ended"]
         if ends:
@@ -332,7 +345,7 @@ def _ender(said: _Said, sequence: int, endings: list[Ending]) -> Any:
 
 
 def _ending_of(said: _Said, event: _Event) -> Ending:
-    ended_at = said.arrived_at.astimezone(UTC) - timedelta(milliseconds=event.ms_ago)
+    ended_at = said.at.astimezone(UTC) - timedelta(milliseconds=event.ms_ago)
     return ending(
         event.session_id,
         event.reason,

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 from uuid import uuid4
 
 from sfu.control_client import BeatRefused, ControlClient, ControlUnreachable
+from sfu.control_clock import ControlClock
 from wire.beat import (
     BEAT_INTERVAL_S,
     DIGEST_INTERVAL_S,
@@ -89,6 +90,7 @@ class Beats:
         self._digest_at_s = 0.0
         self._answered_at_s = 0.0
         self._complained = False
+        self._clock = ControlClock()
 
     @property
     def serving(self) -> bool:
@@ -199,11 +201,14 @@ class Beats:
                 cursor=self._cursor,
                 load=self._node.load(),
                 events=self._events(sent_at_s),
+                sent_at=self._clock.at(sent_at_s),
                 digest=digest,
                 sessions=tuple(held) if asked else None,
             ),
             self.identity.secret,
         )
+        if answer.at is not None:
+            self._clock.learn(answer.at, sent_at_s, time.monotonic())
         self._answered_at_s = sent_at_s
         if digest is not None:
             self._digest_at_s = sent_at_s

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 import typing
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from sfu.beats import Beats, Happening, Identity
@@ -39,6 +40,10 @@ log = logging.getLogger(__name__)
 # Above what one process carries: a bound for memory, not a measure of load.
 SESSIONS_MAX = 10_000
 TICK_S = 0.25
+# A process that stood still for so long takes word of ends only when the native thread has had the time to
+# say who fell silent meanwhile.
+STANDSTILL_S = 1.0
+SETTLE_S = 0.2
 PING_TICKS = 8  # every session is pinged once in 8 ticks: every 2 s
 STOP_S = 3.0
 PING = encode({"type": "ping"})
@@ -95,6 +100,8 @@ class Node:
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._meter = _Meter()
+        self._ticked_at_s = time.monotonic()
+        self._settled_at_s = 0.0
 
     @property
     def secret(self) -> str:
@@ -225,6 +232,9 @@ class Node:
 
     def end_class(self, class_id: str, epoch: int) -> None:
         """End a class's sessions of this epoch and earlier ones, and forget what was said."""
+        self._when_settled(lambda: self._end_class(class_id, epoch))
+
+    def _end_class(self, class_id: str, epoch: int) -> None:
         self._resting.pop(class_id, None)
         room = self.rooms.get(class_id)
         if room is not None:
@@ -315,9 +325,22 @@ class Node:
         ]
 
     def _end(self, session_id: str, fence: int, reason: EndReason) -> None:
-        session = self.sessions.get(session_id)
-        if session is not None and session.fence <= fence:
-            session.end(reason)
+        def end() -> None:
+            session = self.sessions.get(session_id)
+            if session is not None and session.fence <= fence:
+                session.end(reason)
+
+        self._when_settled(end)
+
+    def _when_settled(self, act: Callable[[], None]) -> None:
+        """Do it at once, or a moment later where the process has just stood still."""
+        now_s = time.monotonic()
+        if now_s - self._ticked_at_s > TICK_S + STANDSTILL_S:
+            self._settled_at_s = now_s + SETTLE_S
+        if now_s < self._settled_at_s:
+            asyncio.get_running_loop().call_later(self._settled_at_s - now_s, act)
+        else:
+            act()
 
     def _session_connected(self, session: Session) -> None:
         self._beats.tell(
@@ -358,8 +381,11 @@ class Node:
         while True:
             before_s = time.monotonic()
             await asyncio.sleep(TICK_S)
-            now_s = time.monotonic()
+            now_s = self._ticked_at_s = time.monotonic()
             self._meter.lag(now_s - before_s - TICK_S)
+            if now_s - before_s > TICK_S + STANDSTILL_S:
+                log.warning("stood still for %.1f s", now_s - before_s - TICK_S)
+                self._settled_at_s = now_s + SETTLE_S
             ticks += 1
             if self._beats.registered and not self._beats.serving and self.sessions:
                 log.warning("no control has answered in time: fencing %d", len(self.sessions))

@@ -62,7 +62,7 @@ class SessionEvent:
     """Something that happened to one session; kept in the node's outbox until a beat is answered.
 
     `ms_ago` is counted back from the sending of this beat on the node's monotonic clock, and
-    computed anew on each resend.
+    computed anew on each resend. When that was on the database's clock, `Beat.sent_at` says.
     """
 
     kind: Literal["connected", "ended"]
@@ -101,6 +101,9 @@ class Beat:
     cursor: int  # as last answered; 0 at first
     load: Load
     events: tuple[SessionEvent, ...] = ()
+    # The database's clock at the sending of this attempt, as reckoned from `BeatAnswer.at`, in seconds since
+    # 1970; None: not known. A beat may wait in the socket of a process that stands still.
+    sent_at: float | None = None
     # `digest_of` the sessions held, or of those connected (control takes both, as a session that is
     # not connected yet may be known to one side only); every DIGEST_INTERVAL_S.
     digest: bytes | None = None
@@ -134,6 +137,7 @@ class BeatAnswer:
     """
 
     cursor: int
+    at: float | None = None  # the database's clock when the beat came, in seconds since 1970
     accepted: bool = True
     hold: bool = False
     revoked: tuple[Revocation, ...] = ()

@@ -343,8 +343,8 @@ class World:
             node.cursor,
             Load(len(held), 0, 0, 0.0, 0.0),
             events,
-            digest_of(held),
-            whole if node.send_sessions else None,
+            digest=digest_of(held),
+            sessions=whole if node.send_sessions else None,
         )
 
     async def _deliver(self, node: ModelNode, message: Beat, heard: bool = True) -> None:

@@ -132,6 +132,57 @@ async def test_late_truth_moves_an_estimated_end_only_earlier(school: School) ->
     await school.assert_invariants()
 
 
+async def test_the_end_of_a_class_does_not_hide_that_somebody_was_gone_before(
+    school: School,
+) -> None:
+    node = await school.node()
+    teacher, class_id, link = await school.live_class()
+    gone, there = await school.people(2)
+    of_gone, of_there = [await school.joined(person, link, node) for person in (gone, there)]
+    await school.sql.execute(
+        "UPDATE attendance SET joined_at = joined_at - interval '1 min',"
+        " connected_at = connected_at - interval '1 min'"
+    )
+    await school.plane._classes.end(teacher, class_id)
+    (before,) = await school.segments(gone)
+    assert before["reason"] == "class_ended"
+    await node.ended(of_gone, "disconnected", ms_ago=18_000)
+    (after,) = await school.segments(gone)
+    assert before["left_at"] - after["left_at"] > timedelta(seconds=17)
+    assert (after["reason"], after["estimated"]) == ("class_ended", False)
+    await node.ended(of_gone, "disconnected", ms_ago=30_000)
+    assert await school.segments(gone) == [after], "the node has had its word"
+    await node.ended(of_there, "class_ended", ms_ago=0)
+    (confirmed,) = await school.segments(there)
+    assert (confirmed["left_at"], confirmed["estimated"]) == (before["left_at"], False)
+    await school.assert_invariants()
+
+
+async def test_a_beat_that_waited_on_its_way_counts_from_its_sending(school: School) -> None:
+    node = await school.node()
+    _, _, link = await school.live_class()
+    waited, doubtful = await school.people(2)
+    sessions = [await school.joined(person, link, node) for person in (waited, doubtful)]
+    await school.sql.execute(
+        "UPDATE attendance SET joined_at = joined_at - interval '1 h',"
+        " connected_at = connected_at - interval '1 h'"
+    )
+    heard = await node.beat()
+    now = await school.sql.fetchval("SELECT clock_timestamp()")
+    assert heard.at is not None and abs(heard.at - now.timestamp()) < 1
+    ends = [event("ended", admission, 2000, "disconnected") for admission in sessions]
+    await node.beat(ends[0], sent_at=heard.at - 14)
+    (segment,) = await school.segments(waited)
+    assert abs(segment["left_at"] - now + timedelta(seconds=16)) < timedelta(seconds=1)
+    # A clock that is ahead of ours, or an hour behind, is none.
+    await node.beat(ends[1], sent_at=heard.at + 3600)
+    (segment,) = await school.segments(doubtful)
+    assert abs(segment["left_at"] - now + timedelta(seconds=2)) < timedelta(seconds=1)
+    for nonsense in (heard.at - 3600, float("nan"), float("-inf"), 0.0):
+        assert (await node.beat(sent_at=nonsense)).accepted
+    await school.assert_invariants()
+
+
 async def test_an_end_of_an_older_incarnation_ends_nothing(school: School) -> None:
     node = await school.node()
     _, class_id, link = await school.live_class()

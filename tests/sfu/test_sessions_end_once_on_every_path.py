@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from tests.sfu.conftest import Site
 from tests.sfu.offers import OFFERS
 from tests.signaling.fake_control import CLASS_ID, LINK
 from wire.beat import BeatAnswer, EndedClass, Revocation
+from wire.session import CloseSession
 
 Soon = Callable[[Callable[[], bool]], Awaitable[None]]
 OFFER = (OFFERS / "chromium_viewer.sdp").read_bytes()
@@ -155,6 +157,21 @@ async def test_revoked_by_control(site: Site) -> None:
     await ended(site, student.session_id, "replaced")
     await student.message("replaced")
     assert site.control.beats[-1].cursor == 2
+
+
+@pytest.mark.parametrize("by", ["class", "session"])
+async def test_who_was_gone_while_the_node_stood_still_ended_then(site: Site, by: str) -> None:
+    student = await site.student()
+    await student.message("hello")
+    fence = site.node.sessions[student.session_id].fence
+    student.vanish()
+    # Longer than any silence that is waited for; nothing else runs meanwhile, but the media thread.
+    time.sleep(9)  # noqa: ASYNC251
+    if by == "class":
+        site.node.end_class(str(CLASS_ID), 0)
+    else:
+        site.node.close_session(student.session_id, CloseSession(fence, "replaced"))
+    assert await ended(site, student.session_id, "disconnected") > 8000
 
 
 @pytest.mark.parametrize("by", ["beat", "request"])
