@@ -67,7 +67,7 @@ def test_an_interrupted_run_ends_its_processes_and_says_what_it_knows() -> None:
         children = Path(f"/proc/{bench.pid}/task/{bench.pid}/children").read_text().split()
         assert len(children) == 2
         bench.send_signal(signal.SIGINT)
-        out, _ = bench.communicate(timeout=20)
+        out, _ = bench.communicate(timeout=60)
         assert bench.returncode == 130
     found = json.loads(out)
     assert found["partial"] is True

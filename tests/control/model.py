@@ -279,7 +279,8 @@ class World:
         stay = self.current.pop(self.people[who].account_id, None)
         if stay is None:
             return
-        stay.said, stay.gone_at = reason, stay.gone_at or await self.now()
+        # Whoever presses leave was there until then, also after seconds of silence.
+        stay.said, stay.gone_at = reason, await self.now()
         admission = stay.admission
         end = ending(admission.session_id, reason, user_id=admission.user_id)
         await self.endings.apply([end])

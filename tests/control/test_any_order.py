@@ -77,6 +77,9 @@ COMMITTED: list[list[Step]] = [
     [("join", 0, 0, "link", "nothing"), ("connect", 0), ("beat", 0, "heard"), ("beat", 1, "heard"),
      ("vanish", 0, 0), ("join", 0, 0, "resume", "nothing"), ("clock", 31), ("give_up", 0),
      ("give_up", 1), ("beat", 0, "heard"), ("beat", 1, "heard")],
+    # Silent for seconds, and then the leave button.
+    [("join", 0, 0, "link", "nothing"), ("connect", 0), ("vanish", 0, 5), ("leave", 0, "left"),
+     ("beat", 0, "heard"), ("beat", 1, "heard")],
 ]  # fmt: skip
 
 
