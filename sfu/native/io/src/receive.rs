@@ -12,8 +12,11 @@ use crate::sys::{self, UdpSocket};
 /// The `via` of the node's UDP socket; connections and links take the others.
 pub const VIA_UDP: u32 = 0;
 
-/// A stamp older than this is not believed: the wall clock was set in between.
-const STAMP_AGE_NS_MAX: u64 = 1_000_000_000;
+/// A stamp older than this is not believed: the wall clock was set in between. A process that was stopped for
+/// half a minute has to find out who fell silent meanwhile.
+const STAMP_AGE_NS_MAX: u64 = 60_000_000_000;
+/// Nor is one from so long before the socket was last read: it would have been taken then.
+const STAMP_BEFORE_NS_MAX: u64 = 1_000_000_000;
 
 /// A socket that fails this often in one turn is left alone until the next.
 const ERRORS_PER_FILL_MAX: u32 = 16;
@@ -51,6 +54,7 @@ pub struct Receiver {
     /// What to add to a stamp of this batch to be on the monotonic clock.
     wall_to_monotonic_ns: i64,
     filled: Time,
+    filled_before: Time,
     last_arrived: Time,
     waited: Option<Duration>,
     /// The kernel's own count, which begins again at 2^32.
@@ -69,6 +73,7 @@ impl Receiver {
             offset: 0,
             wall_to_monotonic_ns: 0,
             filled: Time(0),
+            filled_before: Time(0),
             last_arrived: Time(0),
             waited: None,
             kernel_dropped: 0,
@@ -152,7 +157,7 @@ impl Receiver {
     }
 
     fn note_batch(&mut self) {
-        self.filled = sys::now();
+        self.filled_before = std::mem::replace(&mut self.filled, sys::now());
         self.wall_to_monotonic_ns = (self.filled.0 as i64).wrapping_sub(sys::wall_ns() as i64);
         self.counters.messages_in += self.received.len() as u64;
         // The first has waited longest.
@@ -173,7 +178,9 @@ impl Receiver {
     fn on_monotonic(&self, stamp_ns: Option<u64>) -> Time {
         let Some(stamp_ns) = stamp_ns else { return self.filled };
         let at = (stamp_ns as i64).wrapping_add(self.wall_to_monotonic_ns) as u64;
-        if at > self.filled.0 || self.filled.0 - at > STAMP_AGE_NS_MAX {
+        let oldest = self.filled.0.saturating_sub(STAMP_AGE_NS_MAX);
+        let oldest = oldest.max(self.filled_before.0.saturating_sub(STAMP_BEFORE_NS_MAX));
+        if at > self.filled.0 || at < oldest {
             return self.filled;
         }
         Time(at)
@@ -206,16 +213,19 @@ mod tests {
         let mut receiver = Receiver::new();
         let second = 1_000_000_000;
         receiver.filled = Time(100 * second);
+        receiver.filled_before = Time(70 * second);
         receiver.wall_to_monotonic_ns = -(1_700_000_000 * second as i64);
         let wall = |monotonic_ns: u64| Some(1_700_000_000 * second + monotonic_ns);
         let mut arrival = |stamp_ns| receiver.arrival(stamp_ns).0;
+        // It waited while the process was stopped.
+        assert_eq!(arrival(wall(72 * second)), 72 * second);
         assert_eq!(arrival(wall(100 * second - 500)), 100 * second - 500);
         // Another core stamped this one a little earlier.
         assert_eq!(arrival(wall(100 * second - 700)), 100 * second - 500);
         assert_eq!(arrival(wall(100 * second - 200)), 100 * second - 200);
         // The wall clock was set back, or forth, since the stamp; or there is none.
         assert_eq!(arrival(wall(100 * second + 1)), 100 * second);
-        assert_eq!(arrival(wall(90 * second)), 100 * second);
+        assert_eq!(arrival(wall(60 * second)), 100 * second);
         assert_eq!(arrival(None), 100 * second);
     }
 }
