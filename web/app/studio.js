@@ -5,11 +5,11 @@ import { codeOf } from "../core/errors.js";
 import { countOf } from "../core/live.js";
 import { counted, sentence, t } from "../core/strings.js";
 import { Publisher, sendableCodecs } from "../core/whip.js";
-import { Chat } from "./chat.js";
 import { button, el, icon, show } from "./dom.js";
 import { status } from "./frame.js";
 import { linkBox } from "./link_box.js";
 import { Meter } from "./meter.js";
+import { Side } from "./side.js";
 
 /** @typedef {import("../core/api.js").Class} Class */
 
@@ -19,7 +19,7 @@ const FORMAT_MEMORY = "lectern.format";
 /** Fires `closed` {reason} when the session has ended for good. */
 export class Studio extends EventTarget {
   #publisher;
-  #chat;
+  #side;
   #meter = new Meter();
   /** @type {MediaStreamTrack | null} */
   #mic = null;
@@ -64,7 +64,7 @@ export class Studio extends EventTarget {
   constructor(item) {
     super();
     this.#publisher = new Publisher(item.id);
-    this.#chat = new Chat((message) => this.#publisher.tell(message), { moderates: true });
+    this.#side = new Side((message) => this.#publisher.tell(message), { moderates: true });
     // A reload keeps what the teacher had switched on, as far as the browser allows it.
     this.#memory = `lectern.on.${item.id}`;
     this.#was = new Set((sessionStorage.getItem(this.#memory) ?? "").split(" "));
@@ -75,12 +75,6 @@ export class Studio extends EventTarget {
         "div",
         { class: "studio__main" },
         el("div", { class: "stage stage--preview" }, this.#preview, this.#empty, this.#shared),
-        this.#chat.element,
-      ),
-      el(
-        "div",
-        { class: "studio__side" },
-        this.#connection,
         el(
           "div",
           { class: "studio__controls" },
@@ -88,12 +82,22 @@ export class Studio extends EventTarget {
           this.#unshareButton,
           this.#micButton,
           this.#meter.element,
+          this.#connection,
         ),
         this.#message,
-        el("h2", { class: "studio__heading" }, t("link.label")),
-        linkBox(item.link),
-        this.#more(),
+        el(
+          "div",
+          { class: "studio__more" },
+          el(
+            "details",
+            { name: "studio" },
+            el("summary", {}, t("link.label")),
+            el("div", { class: "studio__drawer" }, linkBox(item.link)),
+          ),
+          this.#more(),
+        ),
       ),
+      this.#side.element,
     );
     this.#showCount(item.present);
     this.#showShare();
@@ -179,14 +183,18 @@ export class Studio extends EventTarget {
     if (codecs.some((name) => name === chosen)) this.#format.value = chosen;
     return el(
       "details",
-      { class: "studio__more" },
+      { name: "studio" },
       el("summary", {}, t("teach.more")),
       el(
-        "label",
-        { class: "field" },
-        el("span", { class: "field__label" }, t("teach.format")),
-        this.#format,
-        el("span", { class: "field__hint" }, t("teach.formatHint")),
+        "div",
+        { class: "studio__drawer" },
+        el(
+          "label",
+          { class: "field" },
+          el("span", { class: "field__label" }, t("teach.format")),
+          this.#format,
+          el("span", { class: "field__hint" }, t("teach.formatHint")),
+        ),
       ),
     );
   }
@@ -273,20 +281,18 @@ export class Studio extends EventTarget {
     this.#connection.dataset.state = state;
     if (state === "closed") {
       this.#release();
+      this.#side.close();
       this.dispatchEvent(new CustomEvent("closed", { detail: { reason } }));
       return;
     }
     this.#connection.textContent = t(`teach.${state}`);
-    if (state === "reconnecting") {
-      this.say(t("teach.reconnectingHint"));
-      this.#chat.interrupt();
-    }
+    if (state === "reconnecting") this.say(t("teach.reconnectingHint"));
     if (state === "connected" && this.#message.textContent === t("teach.reconnectingHint")) this.say("");
   }
 
   /** @param {Record<string, any>} message */
   #onMessage(message) {
-    this.#chat.take(message);
+    this.#side.take(message);
     const count = countOf(message);
     if (count !== null) this.#showCount(count);
   }
