@@ -65,24 +65,24 @@ def test_every_code_of_the_contract_has_its_sentence(page: Page) -> None:
     ("samples", "silent_at_ms"),
     [
         # Something with every look, then nothing: given up within a second.
-        ([(t, t) for t in range(0, 10_000, 200)], 10_600),
+        ([(t, t) for t in range(0, 10_000, 150)], 10_650),
         # Packets are lost: the path is given twice its longest gap.
-        ([(t, t // 600) for t in range(0, 10_000, 200)], 10_800),
+        ([(t, t // 600) for t in range(0, 10_000, 150)], 10_800),
         # A gap that it has outlived says nothing about what follows.
-        ([(t, 0 if 4_000 < t < 7_000 else t) for t in range(0, 10_000, 200)], 10_600),
+        ([(t, 0 if 4_000 < t < 7_000 else t) for t in range(0, 10_000, 150)], 10_650),
         # Connected a moment ago: nothing is known of it yet.
-        ([(t, t) for t in range(9_000, 10_000, 200)], 17_800),
+        ([(t, t) for t in range(9_000, 10_000, 150)], 18_000),
         # Moved only now and then (consent checks): held to the longer time.
-        ([(t, t // 4000) for t in range(0, 10_000, 200)], 16_000),
+        ([(t, t // 4000) for t in range(0, 10_000, 150)], 16_200),
         # A browser that counts nothing never ends a path.
-        ([(t, 7) for t in range(0, 10_000, 200)], None),
+        ([(t, 7) for t in range(0, 10_000, 150)], None),
     ],
 )
 def test_silence_is_judged_by_what_the_path_has_shown(
     page: Page, samples: list[tuple[int, int]], silent_at_ms: int | None
 ) -> None:
     last = samples[-1][1]
-    still = [(t, last) for t in range(10_000, 40_000, 200)]
+    still = [(t, last) for t in range(10_050, 40_000, 150)]
     verdicts = run(
         page,
         "liveness.js",
@@ -92,7 +92,7 @@ def test_silence_is_judged_by_what_the_path_has_shown(
     silent = [
         t
         for (t, _), said in zip([*samples, *still], verdicts, strict=True)
-        if said == "silent" and t >= 10_000
+        if said == "silent" and t >= 10_050
     ]
     assert silent[:1] == ([] if silent_at_ms is None else [silent_at_ms])
 

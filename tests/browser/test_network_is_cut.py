@@ -53,6 +53,8 @@ SHORT_CUT_S = 3.0
 LONG_CUT_S = 10.0
 NOTICED_MS_MAX = 1000
 BACK_S_MAX = 15.0
+# A path is held to a short silence only once it has been regular for a while.
+REGULAR_MS = 3000
 # The shared tab is red on white; a black picture has nothing of it.
 BRIGHTNESS_MIN = 30.0
 
@@ -98,14 +100,14 @@ def cut_class(mic_file: Path, tmp_path: Path) -> Iterator[CutClass]:
             try:
                 with sync_playwright() as playwright, serve_source() as source_url:
                     url = f"http://{Cable.NEAR}:{up.port}"
-                    # getDisplayMedia wants https or localhost.
+                    # getDisplayMedia wants https or localhost, and headers are complained of without.
                     trusted = f"--unsafely-treat-insecure-origin-as-secure={url}"
                     near = cable.near.program(tmp_path / "near")
                     far = cable.far.program(tmp_path / "far")
                     browsers = (
                         launch_teacher(playwright, mic_file, trusted, program=near),
-                        launch_students(playwright, program=near),
-                        launch_students(playwright, program=far),
+                        launch_students(playwright, trusted, program=near),
+                        launch_students(playwright, trusted, program=far),
                     )
                     yield _taught(cable, browsers, url, source_url)
                     for browser in browsers:
@@ -136,6 +138,7 @@ def _taught(
         expect_watching(student.page)
         signals.wait_for_motion(student.page)
         students.append(student)
+    students[-1].page.wait_for_timeout(REGULAR_MS)
     return CutClass(cable, teacher, *students, *names)
 
 

@@ -9,9 +9,9 @@
 // Browsers ask for consent every 2.5 s at the least often, so even a path without media or RTCP
 // shows an answer within this time twice.
 export const SILENCE_LATE_MS = 8000;
-// With a look each 200 ms the last packet may be as much older: it is noticed within a second. Three
+// With a look each 150 ms the last packet may be as much older: it is noticed within a second. Three
 // of the node's packets are missing then.
-export const SILENCE_EARLY_MS = 800;
+export const SILENCE_EARLY_MS = 750;
 // How long a path must have shown its gaps before it is held to them, and how long they count.
 const REGULAR_MS = 2000;
 const REMEMBERED_MS = 10_000;

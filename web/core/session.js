@@ -30,7 +30,7 @@ const NEXT = {
   closed: [],
 };
 
-const LOOK_MS = 200;
+const LOOK_MS = 150;
 
 /**
  * Events, all CustomEvent: `state` {state, reason, error}, `message` (of the data channel),
