@@ -142,11 +142,12 @@ export class Path {
   }
 
   /**
-   * Leave on the server. `keepalive` lets it go out from a page that is closing; a failure is of no
+   * Leave on the server; nothing is played from now on. `keepalive` lets it go out from a page that is closing; a failure is of no
    * use to anybody then, and the server notices the silence.
    * @param {string} reason
    */
   async leave(reason) {
+    for (const { track } of this.pc.getReceivers()) track.stop();
     if (this.location === "") return;
     const url = new URL(this.location);
     if (reason !== "left") url.searchParams.set("reason", reason);

@@ -94,8 +94,10 @@ export class MediaSession extends EventTarget {
    */
   leave(reason) {
     const path = this.#path;
+    this.#path = null;
     this.#finish(reason);
-    void path?.leave(reason);
+    // A connection that closes first looks like one that was lost.
+    void path?.leave(reason).then(() => path.close());
   }
 
   /** Try again now: the network is back, or somebody asked. */
