@@ -268,7 +268,9 @@ def test_a_roster_has_everybody_once(page: Page) -> None:
 
 def test_a_large_class_is_read_by_pages_on_request(page: Page) -> None:
     def part(first: int, following: str | None) -> dict[str, Any]:
-        people = [{"id": f"{n}", "name": f"{n:04}", "state": "here"} for n in range(first, first + 100)]
+        people = [
+            {"id": f"{n}", "name": f"{n:04}", "state": "here"} for n in range(first, first + 100)
+        ]
         return {"type": "roster", "people": people, "next": following, "count": 5000}
 
     told = run(
@@ -319,7 +321,8 @@ def test_a_restart_changes_credentials_and_candidates_alone(page: Page) -> None:
     wanted = ANSWER.replace("ufrag:old", "ufrag:new").replace("oldoldoldoldoldoldoldold", "newnew")
     lines = [line for line in wanted.split("\r\n") if not line.startswith("a=candidate:2")]
     assert answer == "\r\n".join(lines).replace(
-        "a=candidate:1 1 udp 2130706431 10.0.0.1 7900 typ host", "a=candidate:9 1 udp 1 10.0.0.2 1 typ host"
+        "a=candidate:1 1 udp 2130706431 10.0.0.1 7900 typ host",
+        "a=candidate:9 1 udp 1 10.0.0.2 1 typ host",
     )
 
 

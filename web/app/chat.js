@@ -109,7 +109,7 @@ export class Chat extends EventTarget {
   }
 
   get #isRead() {
-    return this.#following && this.#visible && !document.hidden;
+    return this.#following && this.#visible && !this.element.hidden && !document.hidden;
   }
 
   #follows() {

@@ -3,6 +3,7 @@
 import { captureMic, captureScreen } from "../core/capture.js";
 import { codeOf } from "../core/errors.js";
 import { countOf } from "../core/live.js";
+import { SendingMeter } from "../core/sending.js";
 import { counted, sentence, t } from "../core/strings.js";
 import { Publisher, sendableCodecs } from "../core/whip.js";
 import { button, el, icon, show } from "./dom.js";
@@ -15,6 +16,7 @@ import { Side } from "./side.js";
 
 // Of this browser, not of a class: it is about what the computer can do.
 const FORMAT_MEMORY = "lectern.format";
+const GLANCE_MS = 2000;
 
 /** Fires `closed` {reason} when the session has ended for good. */
 export class Studio extends EventTarget {
@@ -44,6 +46,10 @@ export class Studio extends EventTarget {
   );
   #shared = el("p", { class: "stage__badge" });
   #connection = el("p", { class: "connection", role: "status", "data-state": "connecting" });
+  #glance = el("p", { class: "studio__glance" });
+  #sending = new SendingMeter();
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  #glancing;
   #message = status();
   #shareButton = button(t("teach.share"), () => void this.share(), {
     kind: "primary",
@@ -82,7 +88,7 @@ export class Studio extends EventTarget {
           this.#unshareButton,
           this.#micButton,
           this.#meter.element,
-          this.#connection,
+          el("div", { class: "studio__state" }, this.#connection, this.#glance),
         ),
         this.#message,
         el(
@@ -114,6 +120,8 @@ export class Studio extends EventTarget {
     addEventListener("pagehide", this.#onPageHide);
     addEventListener("pageshow", this.#onPageShow);
     addEventListener("online", this.#onOnline);
+    addEventListener("beforeunload", this.#onBeforeUnload);
+    this.#glancing = setInterval(() => void this.#look(), GLANCE_MS);
     await this.#publisher.setCodec(this.#codec);
     // The mic first: it needs no click where it was allowed before, and it is heard at once.
     if (this.#was.has("mic")) await this.#turnMicOn({ asked: false });
@@ -297,6 +305,19 @@ export class Studio extends EventTarget {
     if (count !== null) this.#showCount(count);
   }
 
+  /** Say what students receive at best. */
+  async #look() {
+    const connected = this.#publisher.state === "connected";
+    const report = connected && this.#share ? await this.#publisher.connection?.getStats() : null;
+    const sending = report ? this.#sending.note(report) : null;
+    this.#glance.textContent = sending === null ? "" : glance(sending);
+  }
+
+  /** @param {BeforeUnloadEvent} event */
+  #onBeforeUnload = (event) => {
+    if (this.#mic !== null || this.#share !== null) event.preventDefault();
+  };
+
   #onPageHide = () => this.close("pagehide");
   #onOnline = () => this.#publisher.hurry();
   /** A page that comes out of the back-forward cache has a session that it left.
@@ -309,10 +330,21 @@ export class Studio extends EventTarget {
   #release() {
     removeEventListener("pagehide", this.#onPageHide);
     removeEventListener("online", this.#onOnline);
+    removeEventListener("beforeunload", this.#onBeforeUnload);
+    clearInterval(this.#glancing);
     stop(this.#mic, this.#share?.video, this.#share?.audio);
     this.#meter.stop();
   }
 }
+
+/** @param {import("../core/sending.js").Sending} sending */
+const glance = ({ width, height, framesPerS, bitsPerS, lost }) =>
+  t("teach.glance", {
+    size: `${width} × ${height}`,
+    frames: framesPerS,
+    rate: (bitsPerS / 1e6).toFixed(1),
+    lost: Math.round(lost * 100),
+  });
 
 /** @param {...(MediaStreamTrack | null | undefined)} tracks */
 function stop(...tracks) {

@@ -205,6 +205,7 @@ const ENGLISH = {
   "chat.pausedByYou": "Comments are paused. Only you can write.",
   "chat.missed": "{count} comments were too fast for this connection.",
 
+  "teach.glance": "{size}, {frames}/s, {rate} Mbit/s, {lost} % lost",
   "side.label": "Class",
   "people.title": "People",
   "people.none": "Nobody is here yet.",
