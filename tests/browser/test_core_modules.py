@@ -316,7 +316,10 @@ def test_a_restart_changes_credentials_and_candidates_alone(page: Page) -> None:
     offer = "v=0\r\nm=video 9 X 96\r\na=ice-ufrag:mine\r\na=ice-pwd:secret\r\na=mid:0\r\nm=audio 9 X 1\r\n"
     fragment = run(page, "sdp.js", "return m.fragmentOf(x)", offer)
     assert fragment == "a=ice-ufrag:mine\r\na=ice-pwd:secret\r\nm=video 9 X 96\r\na=mid:0\r\n"
-    told = "a=ice-lite\r\na=ice-ufrag:new\r\na=ice-pwd:newnew\r\nm=video 9 X 96\r\na=mid:0\r\na=candidate:9 1 udp 1 10.0.0.2 1 typ host\r\n"
+    told = (
+        "a=ice-lite\r\na=ice-ufrag:new\r\na=ice-pwd:newnew\r\nm=video 9 X 96\r\na=mid:0\r\n"
+        "a=candidate:9 1 udp 1 10.0.0.2 1 typ host\r\n"
+    )
     answer = run(page, "sdp.js", "return m.withRestart(...x)", [ANSWER, told])
     wanted = ANSWER.replace("ufrag:old", "ufrag:new").replace("oldoldoldoldoldoldoldold", "newnew")
     lines = [line for line in wanted.split("\r\n") if not line.startswith("a=candidate:2")]

@@ -139,14 +139,14 @@ def _taught(
         signals.wait_for_motion(student.page)
         students.append(student)
     students[-1].page.wait_for_timeout(REGULAR_MS)
-    return CutClass(cable, teacher, *students, *names)
+    return CutClass(cable, teacher, students[0], students[1], names[0], names[1])
 
 
 def brightness(page: Page) -> float:
     """Return how bright the student's stage is, 0 to 255, as a person sees it."""
     picture = page.locator(".stage--watch").screenshot()
-    with av.open(io.BytesIO(picture)) as container:
-        (frame,) = list(container.decode(video=0))[:1]
+    with av.open(io.BytesIO(picture), "r") as container:
+        frame = next(container.decode(video=0))
     grey = frame.to_ndarray(format="gray")
     height, width = grey.shape
     middle = grey[height // 3 : height * 2 // 3, width // 3 : width * 2 // 3]
