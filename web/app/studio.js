@@ -131,8 +131,9 @@ export class Studio extends EventTarget {
 
   /** @param {"left" | "pagehide"} reason */
   close(reason) {
-    this.#release();
+    // Nothing is sent any more when the tracks stop: see `Publisher.closesFirst`.
     this.#publisher.leave(reason);
+    this.#release();
   }
 
   /**
@@ -155,7 +156,7 @@ export class Studio extends EventTarget {
       this.say(sentence(codeOf(error)), "bad");
       return;
     }
-    stop(this.#share?.video, this.#share?.audio);
+    const before = this.#share;
     this.#share = chosen;
     const { video, audio } = chosen;
     // The browser's own bar, or the closing of the shared tab, ends the tracks.
@@ -167,6 +168,7 @@ export class Studio extends EventTarget {
     });
     await this.#publisher.setTrack("video", video);
     await this.#publisher.setTrack("screen_audio", audio);
+    stop(before?.video, before?.audio);
     this.say(audio === null ? t("teach.silentHint") : "");
     this.#showShare();
   }
@@ -174,11 +176,11 @@ export class Studio extends EventTarget {
   async unshare() {
     const share = this.#share;
     this.#share = null;
-    stop(share?.video, share?.audio);
     this.say(t("teach.shareEnded"));
     this.#showShare();
     await this.#publisher.setTrack("video", null);
     await this.#publisher.setTrack("screen_audio", null);
+    stop(share?.video, share?.audio);
   }
 
   /** What most teachers never need, out of their way. */

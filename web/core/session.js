@@ -81,6 +81,11 @@ export class MediaSession extends EventTarget {
     return sdp;
   }
 
+  /** Whether to leave by closing the connection, and to tell the server after it. */
+  get closesFirst() {
+    return false;
+  }
+
   /** Connect, and stay connected until `leave` or a final reason. Resolves at either outcome. */
   async open() {
     this.#set("connecting");
@@ -94,9 +99,10 @@ export class MediaSession extends EventTarget {
    */
   leave(reason) {
     const path = this.#path;
+    if (this.closesFirst) path?.close();
     this.#path = null;
     this.#finish(reason);
-    // A connection that closes first looks like one that was lost.
+    // A student's connection that closes first looks like one that was lost.
     void path?.leave(reason).then(() => path.close());
   }
 
