@@ -164,7 +164,9 @@ class Classes:
                 return await self.show(teacher, class_id)
         raise try_again()
 
-    async def publish(self, teacher: Account, class_id: UUID) -> Admission:
+    async def publish(
+        self, teacher: Account, class_id: UUID, resume_of: UUID | None = None
+    ) -> Admission:
         """Give the host a new publishing session and revoke the one before."""
 
         async def work(connection: Connection) -> Admission:
@@ -182,7 +184,10 @@ class Classes:
                 session_id,
                 node_id,
                 CONFIRM_S,
+                resume_of,
             )
+            if fence is None and resume_of is not None:
+                raise Problem(409, "replaced", "You teach this class from somewhere else.")
             if fence is None:
                 raise RuntimeError(f"class {class_id} is live and its teacher has no seat")
             return Admission(

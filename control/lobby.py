@@ -27,7 +27,8 @@ KEEPALIVE_S = 15.0
 WATCHERS_MAX = 20_000
 # A full lobby is let in at the rate that admission and the nodes take without queueing.
 JOINS_PER_S = 500
-RETRY_MS = 2000
+# Of all who lost a web process at once, some come back a second earlier than others.
+RETRY_MS = (1000, 3000)
 
 
 class _Lobby:
@@ -139,7 +140,7 @@ class Lobbies:
         )
         await response.prepare(request)
         try:
-            await response.write(f"retry: {RETRY_MS}\n\n".encode())
+            await response.write(f"retry: {random.randint(*RETRY_MS)}\n\n".encode())
             state: str | None = None
             present = -1
             while not self._closing:

@@ -191,10 +191,13 @@ class Control:
             resume_of=resume_of,
         )
 
-    async def admit_host(self, account: Account, class_id: UUID) -> Admission:
+    async def admit_host(
+        self, account: Account, class_id: UUID, *, resume_of: UUID | None = None
+    ) -> Admission:
         """Give the teacher of a live class a new publishing session; not_found, not_owner,
-        class_not_live, class_ended. The earlier publishing session is revoked."""
-        return await self._classes.publish(account, class_id)
+        class_not_live, class_ended. The earlier publishing session is revoked; with `resume_of`
+        only if it is that one, else Problem replaced."""
+        return await self._classes.publish(account, class_id, resume_of)
 
     async def session_of(
         self, account: Account, session_id: UUID

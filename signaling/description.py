@@ -45,7 +45,7 @@ def paths() -> dict[str, Item]:
     resume = _query("resume", "The Lectern-Resume of a session to continue.")
     return {
         "/live/classes/{class_id}/whip": {
-            "parameters": [_path("class_id")],
+            "parameters": [_path("class_id"), resume],
             "post": _offer("publish", "Publish into an own class (WHIP, RFC 9725).",
                            (*OFFERED, "not_owner")),
         },

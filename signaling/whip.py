@@ -10,6 +10,7 @@ from signaling.node_client import NodeClient
 from signaling.offer import read_offer
 from signaling.opening import open_on_a_node
 from signaling.paths import path_id
+from signaling.resume import resumed
 
 
 class Whip:
@@ -20,9 +21,14 @@ class Whip:
         self._nodes = nodes
 
     async def post(self, request: web.Request) -> web.Response:
-        """Publish into a class that is one's own; a second session replaces the first."""
+        """Publish into a class that is one's own; a second session replaces the first.
+
+        With `?resume=` only the one it continues: a page that comes back late takes the class from
+        no other.
+        """
         account = await self._control.account_of(request)
         class_id = path_id(request, "class_id", "class")
         read = read_offer(await read_sdp(request, OFFER_TYPE), "publisher")
-        admission = await self._control.admit_host(account, class_id)
+        resume_of = await resumed(self._control, account, request)
+        admission = await self._control.admit_host(account, class_id, resume_of=resume_of)
         return await open_on_a_node(self._control, self._nodes, admission, read)

@@ -106,16 +106,21 @@ ON CONFLICT DO NOTHING
 RETURNING user_id
 
 -- publish: Give the host's seat a new publishing session and revoke the one before.
+--
+-- `resume_of` ($6) NULL takes the place from whoever has it; else no row where another page of the
+-- teacher has published since that session.
 WITH old AS MATERIALIZED (
     SELECT *, greatest(fence + 1, nextval('seat_fence')) AS new_fence
     FROM seat WHERE user_id = $1 AND class_id = $2 AND is_host
+      AND ($6::uuid IS NULL OR coalesce(session_id, continues) IS NULL
+           OR $6 IN (session_id, continues)) IS TRUE
 ), told AS (
     INSERT INTO node_notice (node_id, session_id, fence, reason)
     SELECT node_id, session_id, fence, 'replaced' FROM old
     WHERE node_id IS NOT NULL AND session_id IS NOT NULL
 )
 UPDATE seat
-SET session_id = $3, fence = new_fence, node_id = $4,
+SET session_id = $3, fence = new_fence, node_id = $4, continues = $6,
     confirm_by = clock_timestamp() + make_interval(secs => $5)
 FROM old WHERE seat.user_id = old.user_id
 RETURNING seat.fence
@@ -204,6 +209,9 @@ WITH moment AS MATERIALIZED (
     WHERE node_id IS NOT NULL AND grace_until IS NULL
 ), unpublished AS (
     UPDATE seat SET session_id = NULL, node_id = NULL, confirm_by = NULL,
+           -- What its page goes on from: of a session that no node opened it has never heard.
+           continues = CASE WHEN by_node IS NULL AND seat.confirm_by IS NOT NULL
+                            THEN coalesce(continues, seat.session_id) ELSE seat.session_id END,
            silent_since = coalesce(held.ended_at, at)
     FROM held WHERE seat.user_id = holder AND held.is_host
 ), freed AS (

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
 from tests.browser.browsers import chromium_context
 from tests.browser.journeys import (
     Journey,
+    expect_said,
     expect_watching,
     start_class,
     student_opens,
     teacher_creates_class,
+    write,
 )
 from tests.lectern.running import Up
 
 pytestmark = pytest.mark.browser("chromium")
-
-
-def write(page: Page, text: str) -> None:
-    page.get_by_label("Write a comment").fill(text)
-    page.keyboard.press("Enter")
-
-
-def expect_said(page: Page, texts: list[str]) -> None:
-    expect(page.locator(".chat__said")).to_have_text(texts)
 
 
 @pytest.fixture

@@ -64,19 +64,25 @@ def test_every_code_of_the_contract_has_its_sentence(page: Page) -> None:
 @pytest.mark.parametrize(
     ("samples", "silent_at_ms"),
     [
-        # Regular for 10 s, then nothing: given up early.
-        ([(t, t) for t in range(0, 10_000, 500)], 11_500),
+        # Something with every look, then nothing: given up within a second.
+        ([(t, t) for t in range(0, 10_000, 150)], 10_650),
+        # Packets are lost: the path is given twice its longest gap.
+        ([(t, t // 600) for t in range(0, 10_000, 150)], 10_800),
+        # A gap that it has outlived says nothing about what follows.
+        ([(t, 0 if 4_000 < t < 7_000 else t) for t in range(0, 10_000, 150)], 10_650),
+        # Connected a moment ago: nothing is known of it yet.
+        ([(t, t) for t in range(9_000, 10_000, 150)], 18_000),
         # Moved only now and then (consent checks): held to the longer time.
-        ([(t, t // 4000) for t in range(0, 10_000, 500)], 16_000),
+        ([(t, t // 4000) for t in range(0, 10_000, 150)], 16_200),
         # A browser that counts nothing never ends a path.
-        ([(t, 7) for t in range(0, 10_000, 500)], None),
+        ([(t, 7) for t in range(0, 10_000, 150)], None),
     ],
 )
 def test_silence_is_judged_by_what_the_path_has_shown(
     page: Page, samples: list[tuple[int, int]], silent_at_ms: int | None
 ) -> None:
     last = samples[-1][1]
-    still = [(t, last) for t in range(10_000, 40_000, 500)]
+    still = [(t, last) for t in range(10_050, 40_000, 150)]
     verdicts = run(
         page,
         "liveness.js",
@@ -84,7 +90,9 @@ def test_silence_is_judged_by_what_the_path_has_shown(
         [*samples, *still],
     )
     silent = [
-        t for (t, _), said in zip([*samples, *still], verdicts, strict=True) if said == "silent"
+        t
+        for (t, _), said in zip([*samples, *still], verdicts, strict=True)
+        if said == "silent" and t >= 10_050
     ]
     assert silent[:1] == ([] if silent_at_ms is None else [silent_at_ms])
 
@@ -176,8 +184,11 @@ def test_the_page_reads_what_the_protocol_document_shows(page: Page) -> None:
         for (const type of ["comments", "missed", "commenting", "refused", "accepted"]) {
           talk.addEventListener(type, event => heard.push([type, event.detail]));
         }
-        const made = talk.say("Is that a minus?");
-        for (const bytes of x) talk.take(await messageOf(new Uint8Array(bytes).buffer));
+        let made;
+        for (const bytes of x) {
+          talk.take(await messageOf(new Uint8Array(bytes).buffer));
+          made ??= talk.say("Is that a minus?");
+        }
         return { heard, made, comments: talk.comments, paused: talk.paused };
         """,
         [
@@ -195,6 +206,127 @@ def test_the_page_reads_what_the_protocol_document_shows(page: Page) -> None:
     assert told["comments"] == documented["comments"]["items"], "each once"
     assert [kind for kind, _ in told["heard"]] == ["comments", "accepted", "commenting"]
     assert told["paused"] is True
+
+
+def test_a_comment_without_an_answer_is_given_back_only_where_it_did_not_arrive(page: Page) -> None:
+    mine = {"id": 5, "at": 1, "text": "arrived", "from": {"id": "me", "name": "Bob"}}
+    hello = {"type": "hello", "you": {"id": "me"}, "comments": {"recent": [mine]}}
+    heard = run(
+        page,
+        "conversation.js",
+        """
+        const talk = new m.Conversation(), heard = [];
+        for (const type of ["refused", "accepted"]) {
+          talk.addEventListener(type, ({ detail }) => heard.push([type, detail.code, detail.text]));
+        }
+        talk.say("arrived"), talk.say("arrived"), talk.say("lost");
+        talk.take(x), talk.take(x);
+        return heard;
+        """,
+        hello,
+    )
+    assert heard == [
+        ["accepted", "", "arrived"],
+        ["refused", "interrupted", "arrived"],
+        ["refused", "interrupted", "lost"],
+    ]
+
+
+def test_a_roster_has_everybody_once(page: Page) -> None:
+    def person(name: str, state: str = "here") -> dict[str, str]:
+        return {"id": name.lower(), "name": name, "state": state}
+
+    told = run(
+        page,
+        "roster.js",
+        """
+        const asked = [], roster = new m.Roster(message => asked.push(message));
+        for (const message of x) message === "read" ? roster.read() : roster.take(message);
+        return { asked, people: roster.people, count: roster.count, more: roster.more };
+        """,
+        [
+            {"type": "hello", "count": 150},
+            "read",
+            {"type": "roster", "people": [person("Cem"), person("Ann")], "next": "p", "count": 150},
+            {"type": "presence", "joined": [{"id": "bob", "name": "Bob"}], "left": [{"id": "ann"}]},
+            {"type": "roster", "people": [person("Bob"), person("Dan")], "next": None, "count": 4},
+            {"type": "presence", "disconnected": [{"id": "dan"}], "joined": [None, 7, {"id": 9}]},
+            # A new connection reads it anew, and forgets whom it does not name.
+            {"type": "hello", "count": 2},
+            {"type": "roster", "people": [person("Dan", "away"), person("Bob")], "next": None},
+            {"type": "presence", "back": [{"id": "dan"}]},
+        ],
+    )
+    first = {"type": "roster", "after": None, "limit": 100}
+    assert told["asked"] == [first, {**first, "after": "p"}, first]
+    assert told["people"] == [
+        {"id": "bob", "name": "Bob", "here": True},
+        {"id": "dan", "name": "Dan", "here": True},
+    ]
+    assert (told["count"], told["more"]) == (2, False)
+
+
+def test_a_large_class_is_read_by_pages_on_request(page: Page) -> None:
+    def part(first: int, following: str | None) -> dict[str, Any]:
+        people = [
+            {"id": f"{n}", "name": f"{n:04}", "state": "here"} for n in range(first, first + 100)
+        ]
+        return {"type": "roster", "people": people, "next": following, "count": 5000}
+
+    told = run(
+        page,
+        "roster.js",
+        """
+        const asked = [], roster = new m.Roster(message => asked.push(message.after));
+        roster.take({ type: "hello", count: 5000 });
+        roster.read();
+        const seen = x.map(message => {
+          roster.take(message);
+          roster.readMore();
+          return roster.people.length;
+        });
+        return { asked, seen, more: roster.more };
+        """,
+        [part(n * 100, f"after {n}") for n in range(12)],
+    )
+    assert told["asked"] == [None, *[f"after {n}" for n in range(12)]]
+    assert told["seen"] == [min(1000, 100 * (n + 1)) for n in range(12)], "kept within its bound"
+    assert told["more"] is False
+
+
+ANSWER = "\r\n".join(
+    [
+        "v=0",
+        "a=ice-lite",
+        "m=video 9 UDP/TLS/RTP/SAVPF 96",
+        "a=ice-ufrag:old",
+        "a=ice-pwd:oldoldoldoldoldoldoldold",
+        "a=candidate:1 1 udp 2130706431 10.0.0.1 7900 typ host",
+        "a=candidate:2 1 tcp 2105458943 10.0.0.1 7900 typ host tcptype passive",
+        "a=setup:passive",
+        "m=audio 9 UDP/TLS/RTP/SAVPF 111",
+        "a=ice-ufrag:old",
+        "a=ice-pwd:oldoldoldoldoldoldoldold",
+        "",
+    ]
+)
+
+
+def test_a_restart_changes_credentials_and_candidates_alone(page: Page) -> None:
+    offer = "v=0\r\nm=video 9 X 96\r\na=ice-ufrag:mine\r\na=ice-pwd:secret\r\na=mid:0\r\nm=audio 9 X 1\r\n"
+    fragment = run(page, "sdp.js", "return m.fragmentOf(x)", offer)
+    assert fragment == "a=ice-ufrag:mine\r\na=ice-pwd:secret\r\nm=video 9 X 96\r\na=mid:0\r\n"
+    told = (
+        "a=ice-lite\r\na=ice-ufrag:new\r\na=ice-pwd:newnew\r\nm=video 9 X 96\r\na=mid:0\r\n"
+        "a=candidate:9 1 udp 1 10.0.0.2 1 typ host\r\n"
+    )
+    answer = run(page, "sdp.js", "return m.withRestart(...x)", [ANSWER, told])
+    wanted = ANSWER.replace("ufrag:old", "ufrag:new").replace("oldoldoldoldoldoldoldold", "newnew")
+    lines = [line for line in wanted.split("\r\n") if not line.startswith("a=candidate:2")]
+    assert answer == "\r\n".join(lines).replace(
+        "a=candidate:1 1 udp 2130706431 10.0.0.1 7900 typ host",
+        "a=candidate:9 1 udp 1 10.0.0.2 1 typ host",
+    )
 
 
 @pytest.mark.parametrize(

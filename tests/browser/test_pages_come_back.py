@@ -11,52 +11,32 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
 from tests.browser import signals
 from tests.browser.browsers import MIC_HERTZ, chromium_context, open_source
 from tests.browser.journeys import (
+    STUDENT_STATE,
+    TEACHER_STATE,
     expect_live,
     expect_watching,
+    note_states,
+    noted_states,
     share,
     start_class,
     student_opens,
     teacher_creates_class,
     turn_mic_on,
+    wait_for_states,
 )
 from tests.lectern.running import Up
 
 pytestmark = [pytest.mark.browser("chromium"), pytest.mark.timeout(180)]
 
-# The pages' own part is about 3 s to notice and some attempts; the rest is the server's lease.
+# The pages' own part is a second to notice and some attempts; the rest is the server's lease.
 BACK_S_MAX = 40.0
 # What was on its way when the node died has arrived by then, and nothing new yet.
 SILENT_MS_MIN = 1000
-
-STUDENT = ".stage--watch"
-TEACHER = ".connection"
-# The way back can be shorter than a look at the page takes, so the page's states are written down.
-NOTE_STATES = """selector => {
-  globalThis.states = [];
-  const element = document.querySelector(selector);
-  const note = () => states.push({
-    name: element.dataset.state,
-    said: document.querySelector(".stage__banner")?.textContent,
-  });
-  new MutationObserver(() => queueMicrotask(note)).observe(element, {
-    attributes: true,
-    attributeFilter: ["data-state"],
-  });
-}"""
-REGULAR_MS = 8000
-
-
-def _wait_for_states(page: Page, wanted: list[str]) -> None:
-    deadline = time.monotonic() + BACK_S_MAX
-    # Not wait_for_function: the page's policy forbids the eval that it is made of.
-    while (seen := page.evaluate("states.map(state => state.name)")) != wanted:
-        assert time.monotonic() < deadline, f"states: {seen}"
-        page.wait_for_timeout(100)
 
 
 @pytest.fixture
@@ -83,18 +63,16 @@ def test_pages_come_back_when_the_node_is_killed(
     expect_watching(student.page)
     signals.wait_for_motion(student.page)
 
-    # A path is held to the short silence only once it has been regular for a while.
-    student.page.wait_for_timeout(REGULAR_MS)
-    for page, selector in ((student.page, STUDENT), (teacher.page, TEACHER)):
-        page.evaluate(NOTE_STATES, selector)
+    for page, selector in ((student.page, STUDENT_STATE), (teacher.page, TEACHER_STATE)):
+        note_states(page, selector)
     signals.follow(student.page)
     (node,) = own_server.children("sfu")
     os.kill(node, signal.SIGKILL)
     killed_ms = time.time() * 1000
     for page in (student.page, teacher.page):
-        _wait_for_states(page, ["reconnecting", "connected"])
+        wait_for_states(page, ["reconnecting", "connected"], BACK_S_MAX)
     # By then the page had said so, over the last picture.
-    assert "Connection lost" in student.page.evaluate("states[0].said")
+    assert "Connection lost" in noted_states(student.page)[0]["said"]
     signals.wait_for_motion(student.page)
     signals.wait_for_tone(student.page, "audio[data-slot=mic]", MIC_HERTZ)
     again_ms = min(

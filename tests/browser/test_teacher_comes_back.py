@@ -135,6 +135,15 @@ def test_still_screen_is_not_taken_for_a_stopped_one(live_class: LiveClass) -> N
     live_class.assert_students_kept_everything()
 
 
+def test_teacher_goes_and_the_last_picture_stays(live_class: LiveClass) -> None:
+    live_class.teacher.page.goto("about:blank")
+    for student in live_class.students:
+        expect(student.page.get_by_text("Your teacher is reconnecting")).to_be_visible()
+        # A browser may send the end of a track as a black picture.
+        assert signals.picture(student.page).get("colour") == "red"
+    live_class.assert_students_kept_everything()
+
+
 def test_teacher_reloads_the_page(live_class: LiveClass) -> None:
     page = live_class.teacher.page
     page.reload()

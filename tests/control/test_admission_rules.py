@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from control import Admission
 from tests.control.people import School, code_of, codes_of
 
 
@@ -94,6 +95,43 @@ async def test_resume_keeps_the_session_and_replaced_is_final(school: School) ->
     assert await code_of(attempt) == "replaced"
     seat = await school.seat(person)
     assert seat is not None and seat["session_id"] == other_tab.session_id
+    await school.assert_invariants()
+
+
+async def test_a_teachers_page_that_comes_back_late_takes_the_class_from_no_other(
+    school: School,
+) -> None:
+    node = await school.node()
+    teacher, class_id, _ = await school.live_class()
+    publish = school.plane.admit_host
+
+    async def connects(host: Admission) -> None:
+        await school.plane.bind_session(host, node.node_id)
+        await node.connected(host)
+
+    first = await publish(teacher, class_id)
+    await connects(first)
+    again = await publish(teacher, class_id, resume_of=first.session_id)
+    # An answer that was lost is asked for again with what the page knows.
+    repeated = await publish(teacher, class_id, resume_of=first.session_id)
+    assert repeated.fence > again.fence > first.fence
+    # No node opened it, so the page has never heard of it.
+    await school.plane.abandon(repeated, "never_connected")
+    current = await publish(teacher, class_id, resume_of=first.session_id)
+    await connects(current)
+    await node.ended(current, "disconnected")
+    current = await publish(teacher, class_id, resume_of=current.session_id)
+
+    other_page = await publish(teacher, class_id)
+    for late in (first, current):
+        assert await code_of(publish(teacher, class_id, resume_of=late.session_id)) == "replaced"
+    await connects(other_page)
+    await node.ended(other_page, "disconnected")
+    late_again = publish(teacher, class_id, resume_of=current.session_id)
+    assert await code_of(late_again) == "replaced"
+    back = await publish(teacher, class_id, resume_of=other_page.session_id)
+    seat = await school.seat(teacher)
+    assert seat is not None and seat["session_id"] == back.session_id
     await school.assert_invariants()
 
 

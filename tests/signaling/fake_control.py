@@ -102,8 +102,10 @@ class FakeControl(Control):
             raise Problem(404, "link_invalid", "This link is not valid.")
         return self._admission(account, resume_of, False)
 
-    async def admit_host(self, account: Account, class_id: UUID) -> Admission:
-        self.calls.append(("admit_host", class_id))
+    async def admit_host(
+        self, account: Account, class_id: UUID, *, resume_of: UUID | None = None
+    ) -> Admission:
+        self.calls.append(("admit_host", class_id, resume_of))
         if account is not TEACHER:
             raise Problem(403, "not_owner", "This class is another teacher's.")
         return self._admission(account, None, True)

@@ -119,6 +119,22 @@ async def test_control_judges_who_continues_a_session_that_is_closed(site: Site)
     assert site.control.calls[0] == ("admit", LINK, None, False, gone)
 
 
+async def test_a_teachers_page_goes_on_with_its_own_session(site: Site) -> None:
+    first = await site.client.post(WHIP, data=offer("chromium_publisher"), headers=TEACHES)
+    resume = first.headers["Lectern-Resume"]
+    session_id = UUID(site.node.opened[0].session_id)
+    second = await site.client.post(
+        f"{WHIP}?resume={resume}", data=offer("chromium_publisher"), headers=TEACHES
+    )
+    assert second.status == 201
+    asked = [call for call in site.control.calls if call[0] == "admit_host"]
+    assert [call[2] for call in asked] == [None, session_id]
+    wrong = await site.client.post(
+        f"{WHIP}?resume={session_id}.x", data=offer("chromium_publisher"), headers=TEACHES
+    )
+    assert (wrong.status, await code_of(wrong)) == (404, "not_found")
+
+
 async def test_candidates_are_taken_and_a_restart_gets_new_credentials(site: Site) -> None:
     response = await watch(site)
     location, tag = response.headers["Location"], response.headers["ETag"]

@@ -11,10 +11,13 @@ const SHOWN_MAX = 500;
 // Within this of the end the reader follows along; further up they are reading.
 const FOLLOW_PX = 48;
 
-export class Chat {
+/** Fires `unread` {count}: comments that came while their place was out of sight, or scrolled away. */
+export class Chat extends EventTarget {
   #conversation = new Conversation();
   #send;
   #unread = 0;
+  #following = true;
+  #visible = false;
 
   // A log is announced politely, addition by addition.
   #list = el("ol", { class: "chat__list", role: "log", "aria-label": t("chat.title"), tabIndex: 0 });
@@ -36,6 +39,7 @@ export class Chat {
    * @param {{moderates?: boolean}} [options] moderates: may pause
    */
   constructor(send, { moderates = false } = {}) {
+    super();
     this.#send = send;
     this.moderates = moderates;
     this.#newer.classList.add("chat__newer");
@@ -43,14 +47,24 @@ export class Chat {
     show(this.#newer, false);
     show(this.#pause, moderates);
     this.element = el(
-      "aside",
-      { class: "chat", "aria-label": t("chat.title") },
-      el("div", { class: "chat__head" }, el("h2", { class: "chat__title" }, t("chat.title")), this.#pause),
+      "section",
+      { class: "chat" },
       el("div", { class: "chat__body" }, this.#empty, this.#list, this.#newer),
       this.#message,
       el("div", { class: "chat__form" }, this.#text, this.#submit),
+      this.#pause,
     );
-    this.#list.addEventListener("scroll", () => this.#follows() && this.#readAll());
+    this.#list.addEventListener("scroll", () => {
+      this.#following = this.#follows();
+      this.#read();
+    });
+    // The list is resized by a keyboard that opens, by a growing text, by a tab that is chosen.
+    new ResizeObserver(() => this.#following && this.#toEnd()).observe(this.#list);
+    new IntersectionObserver(([...seen]) => {
+      this.#visible = seen.at(-1)?.isIntersecting === true;
+      this.#read();
+    }).observe(this.#list);
+    document.addEventListener("visibilitychange", () => this.#read());
     this.#listen();
   }
 
@@ -59,7 +73,7 @@ export class Chat {
     this.#conversation.take(message);
   }
 
-  /** The connection is lost: give back what was not answered. */
+  /** The connection is over: give back what was not answered. */
   interrupt() {
     this.#conversation.interrupt();
   }
@@ -88,11 +102,14 @@ export class Chat {
 
   /** @param {HTMLElement[]} entries */
   #append(entries) {
-    const follows = this.#follows();
     this.#list.append(...entries);
     while (this.#list.childElementCount > SHOWN_MAX) this.#list.firstElementChild?.remove();
-    if (follows) this.#toEnd();
-    else this.#setUnread(this.#unread + entries.length);
+    if (this.#following) this.#toEnd();
+    if (!this.#isRead) this.#setUnread(this.#unread + entries.length);
+  }
+
+  get #isRead() {
+    return this.#following && this.#visible && !this.element.hidden && !document.hidden;
   }
 
   #follows() {
@@ -101,19 +118,21 @@ export class Chat {
   }
 
   #toEnd() {
+    this.#following = true;
     this.#list.scrollTop = this.#list.scrollHeight;
-    this.#readAll();
+    this.#read();
   }
 
-  #readAll() {
-    if (this.#unread > 0) this.#setUnread(0);
+  #read() {
+    if (this.#unread > 0 && this.#isRead) this.#setUnread(0);
   }
 
   /** @param {number} count */
   #setUnread(count) {
     this.#unread = count;
     /** @type {HTMLElement} */ (this.#newer.lastElementChild).textContent = t("chat.newer", { count });
-    show(this.#newer, count > 0);
+    show(this.#newer, count > 0 && !this.#following);
+    this.dispatchEvent(new CustomEvent("unread", { detail: { count } }));
   }
 
   /** @param {KeyboardEvent} event */

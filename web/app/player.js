@@ -2,8 +2,9 @@
 
 import { countOf, isUnsupported, slotsOf, teacherOf } from "../core/live.js";
 import { counted, t } from "../core/strings.js";
-import { Chat } from "./chat.js";
 import { button, el, icon, show } from "./dom.js";
+import { Side } from "./side.js";
+import { Tools } from "./tools.js";
 
 /** @typedef {import("../core/api.js").Link} Link */
 
@@ -12,8 +13,9 @@ const AWAY_MS = 1500;
 /** Fires `closed` {reason, error} when the session has ended for good. */
 export class Player extends EventTarget {
   #viewer;
-  #chat;
+  #side;
   #stage;
+  #tools;
   #video = el("video", {
     class: "stage__video",
     // Sound has elements of its own: an audio inside a video's element is silent until the first
@@ -49,7 +51,7 @@ export class Player extends EventTarget {
   );
   #banner = el("p", { class: "stage__banner", role: "status" });
   #paused = el("p", { class: "stage__badge" }, t("watch.paused"));
-  #away = el("p", { class: "stage__badge", role: "status" }, t("watch.teacherAway"));
+  #away = el("p", { class: "stage__badge stage__badge--away", role: "status" }, t("watch.teacherAway"));
   #wasHere = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #awayTimer;
@@ -76,7 +78,7 @@ export class Player extends EventTarget {
     for (const overlay of [...overlays, this.#paused, this.#away]) {
       show(overlay, false);
     }
-    this.#chat = new Chat((message) => this.#viewer.tell(message));
+    this.#side = new Side((message) => this.#viewer.tell(message));
     this.#stage = el(
       "div",
       { class: "stage stage--watch" },
@@ -91,7 +93,9 @@ export class Player extends EventTarget {
       this.#sounds.mic,
       this.#sounds.screen_audio,
     );
-    this.element = el("div", { class: "classroom" }, this.#stage, this.#chat.element);
+    this.#tools = new Tools(this.#stage, this.#video, this.#sounds);
+    this.#stage.append(this.#tools.element);
+    this.element = el("div", { class: "classroom" }, this.#stage, this.#side.element);
     this.#showCount(link.present);
   }
 
@@ -102,6 +106,7 @@ export class Player extends EventTarget {
     on(this.#viewer, "blocked", ({ loopbackOnly }) => this.#onBlocked(loopbackOnly));
     addEventListener("pagehide", this.#onPageHide);
     addEventListener("online", this.#onOnline);
+    this.#tools.open();
     await this.#viewer.open();
   }
 
@@ -122,7 +127,6 @@ export class Player extends EventTarget {
     // Only a frame proves a picture; a track is there from the answer on.
     this.#video.requestVideoFrameCallback(() => {
       this.#pictured = true;
-      show(this.#still, false);
       show(this.#joining, false);
       this.#showWhy();
     });
@@ -130,7 +134,7 @@ export class Player extends EventTarget {
 
   /** @param {Record<string, any>} message */
   #onMessage(message) {
-    this.#chat.take(message);
+    this.#side.take(message);
     const teacher = teacherOf(message);
     if (teacher !== null) this.#noteTeacher(teacher);
     const count = countOf(message);
@@ -164,13 +168,14 @@ export class Player extends EventTarget {
     this.#awayTimer = setTimeout(() => show(this.#away, true), AWAY_MS);
   }
 
-  /** Draw the picture in sight over the element that is about to lose it. */
+  /** Draw the picture in sight over the element that may lose it, until the element has a new one. */
   #keepStill() {
     const { videoWidth: width, videoHeight: height } = this.#video;
-    if (!this.#pictured || width === 0) return;
+    if (!this.#pictured || width === 0 || !this.#still.hidden) return;
     Object.assign(this.#still, { width, height });
     this.#still.getContext("2d")?.drawImage(this.#video, 0, 0);
     show(this.#still, true);
+    this.#video.requestVideoFrameCallback(() => show(this.#still, false));
   }
 
   /** Play both sounds; a browser that wants a click first gets a button to click on. */
@@ -196,8 +201,10 @@ export class Player extends EventTarget {
     } else if (state === "reconnecting") {
       show(this.#joining, false);
       this.#say(t("watch.reconnecting"));
-      this.#chat.interrupt();
+      this.#keepStill();
     } else if (state === "closed") {
+      this.#side.close();
+      this.#tools.close();
       removeEventListener("pagehide", this.#onPageHide);
       removeEventListener("online", this.#onOnline);
       this.dispatchEvent(new CustomEvent("closed", { detail: { reason, error } }));

@@ -3,23 +3,25 @@
 import { captureMic, captureScreen } from "../core/capture.js";
 import { codeOf } from "../core/errors.js";
 import { countOf } from "../core/live.js";
+import { SendingMeter } from "../core/sending.js";
 import { counted, sentence, t } from "../core/strings.js";
 import { Publisher, sendableCodecs } from "../core/whip.js";
-import { Chat } from "./chat.js";
 import { button, el, icon, show } from "./dom.js";
 import { status } from "./frame.js";
 import { linkBox } from "./link_box.js";
 import { Meter } from "./meter.js";
+import { Side } from "./side.js";
 
 /** @typedef {import("../core/api.js").Class} Class */
 
 // Of this browser, not of a class: it is about what the computer can do.
 const FORMAT_MEMORY = "lectern.format";
+const GLANCE_MS = 2000;
 
 /** Fires `closed` {reason} when the session has ended for good. */
 export class Studio extends EventTarget {
   #publisher;
-  #chat;
+  #side;
   #meter = new Meter();
   /** @type {MediaStreamTrack | null} */
   #mic = null;
@@ -44,6 +46,10 @@ export class Studio extends EventTarget {
   );
   #shared = el("p", { class: "stage__badge" });
   #connection = el("p", { class: "connection", role: "status", "data-state": "connecting" });
+  #glance = el("p", { class: "studio__glance" });
+  #sending = new SendingMeter();
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  #glancing;
   #message = status();
   #shareButton = button(t("teach.share"), () => void this.share(), {
     kind: "primary",
@@ -64,7 +70,7 @@ export class Studio extends EventTarget {
   constructor(item) {
     super();
     this.#publisher = new Publisher(item.id);
-    this.#chat = new Chat((message) => this.#publisher.tell(message), { moderates: true });
+    this.#side = new Side((message) => this.#publisher.tell(message), { moderates: true });
     // A reload keeps what the teacher had switched on, as far as the browser allows it.
     this.#memory = `lectern.on.${item.id}`;
     this.#was = new Set((sessionStorage.getItem(this.#memory) ?? "").split(" "));
@@ -75,12 +81,6 @@ export class Studio extends EventTarget {
         "div",
         { class: "studio__main" },
         el("div", { class: "stage stage--preview" }, this.#preview, this.#empty, this.#shared),
-        this.#chat.element,
-      ),
-      el(
-        "div",
-        { class: "studio__side" },
-        this.#connection,
         el(
           "div",
           { class: "studio__controls" },
@@ -88,12 +88,22 @@ export class Studio extends EventTarget {
           this.#unshareButton,
           this.#micButton,
           this.#meter.element,
+          el("div", { class: "studio__state" }, this.#connection, this.#glance),
         ),
         this.#message,
-        el("h2", { class: "studio__heading" }, t("link.label")),
-        linkBox(item.link),
-        this.#more(),
+        el(
+          "div",
+          { class: "studio__more" },
+          el(
+            "details",
+            { name: "studio" },
+            el("summary", {}, t("link.label")),
+            el("div", { class: "studio__drawer" }, linkBox(item.link)),
+          ),
+          this.#more(),
+        ),
       ),
+      this.#side.element,
     );
     this.#showCount(item.present);
     this.#showShare();
@@ -110,6 +120,8 @@ export class Studio extends EventTarget {
     addEventListener("pagehide", this.#onPageHide);
     addEventListener("pageshow", this.#onPageShow);
     addEventListener("online", this.#onOnline);
+    addEventListener("beforeunload", this.#onBeforeUnload);
+    this.#glancing = setInterval(() => void this.#look(), GLANCE_MS);
     await this.#publisher.setCodec(this.#codec);
     // The mic first: it needs no click where it was allowed before, and it is heard at once.
     if (this.#was.has("mic")) await this.#turnMicOn({ asked: false });
@@ -119,8 +131,9 @@ export class Studio extends EventTarget {
 
   /** @param {"left" | "pagehide"} reason */
   close(reason) {
-    this.#release();
+    // Nothing is sent any more when the tracks stop: see `Publisher.closesFirst`.
     this.#publisher.leave(reason);
+    this.#release();
   }
 
   /**
@@ -143,7 +156,7 @@ export class Studio extends EventTarget {
       this.say(sentence(codeOf(error)), "bad");
       return;
     }
-    stop(this.#share?.video, this.#share?.audio);
+    const before = this.#share;
     this.#share = chosen;
     const { video, audio } = chosen;
     // The browser's own bar, or the closing of the shared tab, ends the tracks.
@@ -155,6 +168,7 @@ export class Studio extends EventTarget {
     });
     await this.#publisher.setTrack("video", video);
     await this.#publisher.setTrack("screen_audio", audio);
+    stop(before?.video, before?.audio);
     this.say(audio === null ? t("teach.silentHint") : "");
     this.#showShare();
   }
@@ -162,11 +176,11 @@ export class Studio extends EventTarget {
   async unshare() {
     const share = this.#share;
     this.#share = null;
-    stop(share?.video, share?.audio);
     this.say(t("teach.shareEnded"));
     this.#showShare();
     await this.#publisher.setTrack("video", null);
     await this.#publisher.setTrack("screen_audio", null);
+    stop(share?.video, share?.audio);
   }
 
   /** What most teachers never need, out of their way. */
@@ -179,14 +193,18 @@ export class Studio extends EventTarget {
     if (codecs.some((name) => name === chosen)) this.#format.value = chosen;
     return el(
       "details",
-      { class: "studio__more" },
+      { name: "studio" },
       el("summary", {}, t("teach.more")),
       el(
-        "label",
-        { class: "field" },
-        el("span", { class: "field__label" }, t("teach.format")),
-        this.#format,
-        el("span", { class: "field__hint" }, t("teach.formatHint")),
+        "div",
+        { class: "studio__drawer" },
+        el(
+          "label",
+          { class: "field" },
+          el("span", { class: "field__label" }, t("teach.format")),
+          this.#format,
+          el("span", { class: "field__hint" }, t("teach.formatHint")),
+        ),
       ),
     );
   }
@@ -273,23 +291,34 @@ export class Studio extends EventTarget {
     this.#connection.dataset.state = state;
     if (state === "closed") {
       this.#release();
+      this.#side.close();
       this.dispatchEvent(new CustomEvent("closed", { detail: { reason } }));
       return;
     }
     this.#connection.textContent = t(`teach.${state}`);
-    if (state === "reconnecting") {
-      this.say(t("teach.reconnectingHint"));
-      this.#chat.interrupt();
-    }
+    if (state === "reconnecting") this.say(t("teach.reconnectingHint"));
     if (state === "connected" && this.#message.textContent === t("teach.reconnectingHint")) this.say("");
   }
 
   /** @param {Record<string, any>} message */
   #onMessage(message) {
-    this.#chat.take(message);
+    this.#side.take(message);
     const count = countOf(message);
     if (count !== null) this.#showCount(count);
   }
+
+  /** Say what students receive at best. */
+  async #look() {
+    const connected = this.#publisher.state === "connected";
+    const report = connected && this.#share ? await this.#publisher.connection?.getStats() : null;
+    const sending = report ? this.#sending.note(report) : null;
+    this.#glance.textContent = sending === null ? "" : glance(sending);
+  }
+
+  /** @param {BeforeUnloadEvent} event */
+  #onBeforeUnload = (event) => {
+    if (this.#mic !== null || this.#share !== null) event.preventDefault();
+  };
 
   #onPageHide = () => this.close("pagehide");
   #onOnline = () => this.#publisher.hurry();
@@ -303,10 +332,21 @@ export class Studio extends EventTarget {
   #release() {
     removeEventListener("pagehide", this.#onPageHide);
     removeEventListener("online", this.#onOnline);
+    removeEventListener("beforeunload", this.#onBeforeUnload);
+    clearInterval(this.#glancing);
     stop(this.#mic, this.#share?.video, this.#share?.audio);
     this.#meter.stop();
   }
 }
+
+/** @param {import("../core/sending.js").Sending} sending */
+const glance = ({ width, height, framesPerS, bitsPerS, lost }) =>
+  t("teach.glance", {
+    size: `${width} × ${height}`,
+    frames: framesPerS,
+    rate: (bitsPerS / 1e6).toFixed(1),
+    lost: Math.round(lost * 100),
+  });
 
 /** @param {...(MediaStreamTrack | null | undefined)} tracks */
 function stop(...tracks) {

@@ -1,8 +1,9 @@
 /** The student's page of one link: who are you, has it started, watch, and what went wrong. */
 
-import { linkOf, me } from "../core/api.js";
-import { LecternError, codeOf, isPassing } from "../core/errors.js";
-import { sentence, t } from "../core/strings.js";
+import { attended, linkOf, me } from "../core/api.js";
+import { LecternError, codeOf } from "../core/errors.js";
+import { Lobby } from "../core/lobby.js";
+import { duration, sentence, t } from "../core/strings.js";
 import { Viewer } from "../core/whep.js";
 import { button, el } from "./dom.js";
 import { account, chip, frame, notice } from "./frame.js";
@@ -14,9 +15,7 @@ import { signCard } from "./sign_in.js";
 
 const token = decodeURIComponent(location.pathname.split("/")[2] ?? "");
 
-// A lobby of 100 asks 40 times a second at the most; the wait is jittered so that it does not
-// arrive as one.
-const LOBBY_MS = 2500;
+// Jittered, so that those who wait for a place do not ask as one.
 const FULL_MS = 5000;
 
 // An offer that was made ahead is used within this time: later, the network may be another one.
@@ -28,10 +27,12 @@ let user = null;
 let ready = null;
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let again;
+/** @type {Lobby | null} */
+let lobby = null;
 
 /** Look at the link and show what it leads to. */
 async function open() {
-  clearTimeout(again);
+  stopWaiting();
   if (!("RTCPeerConnection" in globalThis)) return stopAt(null, t("error.title"), t("watch.noWebrtc"));
   prepare();
   let link;
@@ -96,41 +97,53 @@ function askToSignIn(link) {
   ]);
 }
 
+function stopWaiting() {
+  clearTimeout(again);
+  lobby?.close();
+  lobby = null;
+}
+
 /** @param {Link} link */
 function wait(link) {
+  stopWaiting();
   page(
     link,
     [notice({ title: t("watch.waiting"), text: t("watch.waitingHint"), busy: true })],
     [user && account(user)],
   );
-  poll(LOBBY_MS, "created");
+  lobby = new Lobby(token);
+  lobby.addEventListener("state", (event) => {
+    const { state, joinAfterMs } = /** @type {CustomEvent} */ (event).detail;
+    if (state === "created") return;
+    clearTimeout(again);
+    again = setTimeout(() => void open(), joinAfterMs);
+  });
+  lobby.addEventListener("gone", () => refused(null, new LecternError("link_invalid", "rotated")));
+  lobby.open();
 }
 
 /** @param {Link} link */
 function ended(link) {
-  stopAt({ ...link, state: "ended" }, t("watch.ended"), t("watch.endedHint"), [
-    el("a", { class: "button", href: "/dashboard" }, t("nav.dashboard")),
-  ]);
+  const dashboard = el("a", { class: "button", href: "/dashboard" }, t("nav.dashboard"));
+  stopAt({ ...link, state: "ended" }, t("watch.ended"), t("watch.endedHint"), [dashboard]);
+  if (user !== null) void tellOwnTime(link);
 }
 
 /**
- * Ask again until the class is in another state.
- * @param {number} everyMs
- * @param {Link["state"]} while_
+ * Say how long one was there, below what is said already.
+ * @param {Link} link
  */
-function poll(everyMs, while_) {
-  const wait = everyMs * (0.75 + Math.random() / 2);
-  again = setTimeout(async () => {
-    let state;
-    try {
-      ({ state } = await linkOf(token));
-    } catch (error) {
-      if (!isPassing(error)) return refused(null, error);
-      state = while_;
-    }
-    if (state === while_) poll(everyMs, while_);
-    else void open();
-  }, wait);
+async function tellOwnTime(link) {
+  const said = document.querySelector(".notice__text");
+  try {
+    const { items } = await attended();
+    const own = items.find((item) => item.class_id === link.class_id);
+    if (own === undefined || said === null) return;
+    const values = { own: duration(own.duration_s ?? 0), whole: duration(own.class_duration_s ?? 0) };
+    said.after(el("p", { class: "notice__fact", role: "status" }, t("watch.ownTime", values)));
+  } catch {
+    // The page has said what matters; the time stands on the dashboard as well.
+  }
 }
 
 /**
@@ -172,7 +185,10 @@ function refused(link, error) {
 
 /** @type {Record<string, (link: Link, error: unknown) => void>} */
 const PAGES = {
-  left: (link) => stopAt(link, t("watch.left"), "", [retryButton(t("watch.rejoin"))]),
+  left: (link) => {
+    stopAt(link, t("watch.left"), t("watch.leftHint"), [retryButton(t("watch.rejoin"))]);
+    void tellOwnTime(link);
+  },
   pagehide: () => {},
   class_ended: ended,
   class_not_live: (link) => wait({ ...link, state: "created" }),

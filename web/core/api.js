@@ -179,3 +179,9 @@ export const whepByLinkUrl = (token) => `/live/links/${segment(token)}/whep`;
 
 /** @param {string} classId */
 export const whepByClassUrl = (classId) => `/live/classes/${segment(classId)}/whep`;
+
+/**
+ * Where the state of a link's class is told as it changes.
+ * @param {string} token
+ */
+export const linkEventsUrl = (token) => `/api/links/${segment(token)}/events`;

@@ -26,7 +26,7 @@ export class Conversation extends EventTarget {
    * @param {Record<string, any>} message
    */
   take(message) {
-    if (message.type === "hello" && isMap(message.comments)) this.#greet(message.comments);
+    if (message.type === "hello" && isMap(message.comments)) this.#greet(message);
     else if (message.type === "comments") this.#add(message.items, Number(message.missed) || 0);
     else if (message.type === "commenting") this.#pause(message.paused === true);
     else if (message.type === "accepted") this.#answer("accepted", message);
@@ -45,32 +45,42 @@ export class Conversation extends EventTarget {
     return { type: "comment", ref: this.#references, text };
   }
 
-  /** The channel is gone: what had no answer may have arrived or not, and is given back. */
-  interrupt() {
+  /**
+   * The channel is gone: what had no answer may have arrived or not, and is given back.
+   * @param {string[]} [arrived] texts that are known to have
+   */
+  interrupt(arrived = []) {
     const texts = [...this.#waiting.values()];
     this.#waiting.clear();
-    for (const text of texts) this.#emit("refused", { code: "interrupted", text, retryAfterMs: 0 });
+    for (const text of texts) {
+      const place = arrived.indexOf(text);
+      if (place >= 0) this.#emit("accepted", { code: "", text: arrived.splice(place, 1)[0], retryAfterMs: 0 });
+      else this.#emit("refused", { code: "interrupted", text, retryAfterMs: 0 });
+    }
   }
 
-  /** @param {Record<string, any>} greeting */
-  #greet(greeting) {
-    this.charsMax = Number(greeting.chars_max) || this.charsMax;
-    this.#pause(greeting.paused === true);
-    this.#add(greeting.recent, 0);
+  /** @param {Record<string, any>} hello that begins a channel: answers of the one before never come */
+  #greet({ comments, you }) {
+    this.charsMax = Number(comments.chars_max) || this.charsMax;
+    this.#pause(comments.paused === true);
+    const added = this.#add(comments.recent, 0);
+    this.interrupt(added.filter(({ from }) => from.id === you?.id).map(({ text }) => text));
   }
 
   /**
    * @param {unknown} items
    * @param {number} missed
+   * @returns {Comment[]} those that are new
    */
   #add(items, missed) {
-    if (!Array.isArray(items)) return;
+    if (!Array.isArray(items)) return [];
     const newest = this.comments.at(-1)?.id ?? 0;
     const added = items.filter((item) => isComment(item) && item.id > newest);
     if (missed > 0) this.#emit("missed", { count: missed });
-    if (added.length === 0) return;
+    if (added.length === 0) return [];
     this.comments = [...this.comments, ...added].slice(-KEPT_MAX);
     this.#emit("comments", { items: added });
+    return added;
   }
 
   /** @param {boolean} paused */

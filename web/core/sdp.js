@@ -1,6 +1,6 @@
 /**
- * The two small edits that browsers offer no API for. Both touch one fmtp line of an Opus section
- * and leave every other byte alone.
+ * The small edits that browsers offer no API for, and what an ICE restart says instead of a whole
+ * description (RFC 8840 section 9). They leave every other byte alone.
  */
 
 /**
@@ -48,4 +48,46 @@ export function hasOnlyLoopback(sdp) {
     addresses.length > 0 &&
     addresses.every((address) => address.startsWith("127.") || address === "::1")
   );
+}
+
+/**
+ * What a PATCH says of a restarted offer: its credentials, with the section that stands for the bundle.
+ * Candidates are left out: the server is ICE-lite and learns them from the checks.
+ * @param {string} offer
+ */
+export function fragmentOf(offer) {
+  const lines = ["a=ice-ufrag:", "a=ice-pwd:", "m=", "a=mid:"].map((start) =>
+    offer.split("\r\n").find((line) => line.startsWith(start)),
+  );
+  return lines.map((line) => `${line}\r\n`).join("");
+}
+
+/**
+ * The answer to an offer that restarted ICE: the answer before, with the fragment's credentials and
+ * candidates in every section that has its own.
+ * @param {string} answer
+ * @param {string} fragment
+ */
+export function withRestart(answer, fragment) {
+  const told = fragment.split(/\r?\n/);
+  const candidates = told.filter((line) => line.startsWith("a=candidate:"));
+  /** @param {string} start */
+  const toldLine = (start) => told.find((line) => line.startsWith(start));
+  return answer
+    .split(/(?=^m=)/m)
+    .map((section) => {
+      let first = true;
+      return section
+        .split("\r\n")
+        .flatMap((line) => {
+          if (line.startsWith("a=ice-ufrag:")) return toldLine("a=ice-ufrag:") ?? line;
+          if (line.startsWith("a=ice-pwd:")) return toldLine("a=ice-pwd:") ?? line;
+          if (!line.startsWith("a=candidate:") || candidates.length === 0) return line;
+          const shown = first ? candidates : [];
+          first = false;
+          return shown;
+        })
+        .join("\r\n");
+    })
+    .join("");
 }

@@ -1,25 +1,23 @@
 /**
- * One media session with the server, over WHIP or WHEP: offer, answer, leave, and coming back.
+ * One media session with the server, over WHIP or WHEP: joining, leaving, and coming back.
  *
- * What does not change: the page's sections are made once per connection and never renegotiated, and
- * the server is ICE-lite with its candidates in the answer, so the offer is posted at once, without
- * waiting for this browser's own candidates.
+ * A path that falls silent is tried in three ways, each when the one before has no more to give:
  *
- * Coming back is make-before-break: while a path is silent a new session is asked for, and the old
- * connection stays until the new one has its answer. If the old path speaks again first, it is kept.
- * The states and who may follow whom:
+ *   1. an ICE restart of the same session, for as long as the server cannot be asked;
+ *   2. a new connection that continues the session, or takes its seat where it has ended;
+ *   3. a new session by the link, where the seat is lost.
+ *
+ * The old connection stays until the server has answered a new one, and with it the last picture. If
+ * its path speaks again first, it is kept. The states and who may follow whom:
  *
  *     idle -> connecting -> connected <-> reconnecting -> closed
  *
  * `closed` is final and has a reason: a code of the contract, `left`, `replaced` or `unreachable`.
  */
 
-import { send } from "./api.js";
 import { ATTEMPTS_MAX, waitMs } from "./backoff.js";
 import { LecternError, codeOf, isPassing } from "./errors.js";
-import { encoded, openLive } from "./live.js";
-import { Liveness, receivedCount } from "./liveness.js";
-import { hasOnlyLoopback } from "./sdp.js";
+import { Path } from "./path.js";
 
 /** @typedef {"idle" | "connecting" | "connected" | "reconnecting" | "closed"} State */
 
@@ -32,17 +30,7 @@ const NEXT = {
   closed: [],
 };
 
-// Loopback takes 50 ms, a far phone a second: beyond this the path is blocked.
-const CONNECT_MS_MAX = 6000;
-const WATCH_MS = 250;
-
-/**
- * One connection and what belongs to it.
- * @typedef {{pc: RTCPeerConnection, channel: RTCDataChannel, location: string,
- *   liveness: Liveness, silent: boolean, loopbackOnly: boolean}} Path
- */
-
-/** @typedef {{pc: RTCPeerConnection, channel: RTCDataChannel, sdp: string}} Offered */
+const LOOK_MS = 150;
 
 /**
  * Events, all CustomEvent: `state` {state, reason, error}, `message` (of the data channel),
@@ -53,12 +41,12 @@ export class MediaSession extends EventTarget {
   state = "idle";
   /** @type {Path | null} */
   #path = null;
-  /** @type {Promise<Offered> | null} */
+  /** @type {Promise<Path> | null} */
   #prepared = null;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #watch;
-  /** @type {() => void} */
-  #wake = () => {};
+  /** Ends a wait or a restart's request. @type {AbortController} */
+  #hurried = new AbortController();
   #looping = false;
   /** Proves that a later offer continues this session: it keeps its id and its attendance. */
   #resume = "";
@@ -93,15 +81,15 @@ export class MediaSession extends EventTarget {
     return sdp;
   }
 
-  /** Whether a later offer may continue the session; a publisher's replaces it. */
-  get resumes() {
+  /** Whether to leave by closing the connection, and to tell the server after it. */
+  get closesFirst() {
     return false;
   }
 
   /** Connect, and stay connected until `leave` or a final reason. Resolves at either outcome. */
   async open() {
     this.#set("connecting");
-    this.#watch = setInterval(() => void this.#look(), WATCH_MS);
+    this.#watch = setInterval(() => void this.#look(), LOOK_MS);
     await this.#connect(this.firstUrl);
   }
 
@@ -110,30 +98,51 @@ export class MediaSession extends EventTarget {
    * @param {"left" | "pagehide"} reason
    */
   leave(reason) {
-    const location = this.#path?.location;
+    const path = this.#path;
+    if (this.closesFirst) path?.close();
+    this.#path = null;
     this.#finish(reason);
-    if (location !== undefined) void remove(location, reason);
+    // A student's connection that closes first looks like one that was lost.
+    void path?.leave(reason).then(() => path.close());
   }
 
   /** Try again now: the network is back, or somebody asked. */
   hurry() {
-    this.#wake();
+    this.#hurried.abort();
+    this.#hurried = new AbortController();
   }
 
   /**
-   * Send a message on the data channel; false where it is not open.
+   * Send a message on the data channel; false where it is not open. What is sent while the path is
+   * silent arrives if the same session goes on.
    * @param {Record<string, unknown>} message
    */
   tell(message) {
-    const channel = this.#path?.channel;
-    if (channel === undefined || !isOpen(channel)) return false;
-    void say(channel, message);
+    const path = this.#path;
+    if (path === null || !path.isOpen) return false;
+    void path.say(message);
     return true;
   }
 
   /** The connection in use, for statistics. */
   get connection() {
     return this.#path?.pc ?? null;
+  }
+
+  /**
+   * Make the first offer now: it takes a browser as long as it takes to ask where to go.
+   * What is not used by `open` is to be discarded.
+   */
+  prepare() {
+    this.#prepared ??= this.#offer();
+    // The attempt that uses it hears of it too.
+    this.#prepared.catch(() => {});
+  }
+
+  discard() {
+    const prepared = this.#prepared;
+    this.#prepared = null;
+    prepared?.then((path) => path.close()).catch(() => {});
   }
 
   /**
@@ -144,10 +153,10 @@ export class MediaSession extends EventTarget {
   #finish(reason, error) {
     if (this.state === "closed") return;
     clearInterval(this.#watch);
-    this.#path?.pc.close();
+    this.#path?.close();
     this.#path = null;
     this.#set("closed", reason, error);
-    this.#wake();
+    this.hurry();
   }
 
   /**
@@ -173,32 +182,39 @@ export class MediaSession extends EventTarget {
 
   /**
    * Make attempts until one connects, the old path revives, or a final answer comes.
-   * @param {string} url
+   * @param {string} url of new offers
+   * @param {Path | null} [lost] whose session may go on by an ICE restart
    */
-  async #connect(url) {
+  async #connect(url, lost = null) {
     if (this.#looping) return;
     this.#looping = true;
     try {
       for (let attempt = 0; attempt < ATTEMPTS_MAX && !this.#isClosed(); attempt += 1) {
-        const error = await this.#attempt(url);
+        const error = lost === null ? await this.#attempt(url) : await this.#restart(lost);
         if (error === null || this.#isClosed()) return;
-        if (codeOf(error) === "not_found" && this.#resuming(url) !== url) {
+        const code = codeOf(error);
+        if (lost !== null && code !== "network") {
+          // Whatever the server said, or a way that stays silent: this session is over.
+          lost = null;
+          continue;
+        }
+        if (code === "not_found" && this.#resuming(url) !== url) {
           // The session has ended on the server; the seat may still be ours.
           this.#resume = "";
           continue;
         }
-        if (codeOf(error) === "not_found" && url !== this.rejoinUrl) {
+        if (code === "not_found" && url !== this.rejoinUrl) {
           // The seat's grace has run out: whoever still has the link may come in anew.
           url = this.rejoinUrl;
           continue;
         }
-        if (!isPassing(error) && codeOf(error) !== "blocked") {
-          this.#finish(codeOf(error), error);
+        if (!isPassing(error) && code !== "blocked") {
+          this.#finish(code, error);
           return;
         }
-        if (this.state === "connecting") this.#set("reconnecting", codeOf(error), error);
+        if (this.state === "connecting") this.#set("reconnecting", code, error);
         const retryAfterS = error instanceof LecternError ? error.retryAfterS : null;
-        await this.#sleep(waitMs(attempt, Math.random, retryAfterS));
+        if (!this.#revived()) await this.#sleep(waitMs(attempt, Math.random, retryAfterS));
         if (this.#revived()) {
           this.#set("connected");
           return;
@@ -217,35 +233,17 @@ export class MediaSession extends EventTarget {
   #revived() {
     const path = this.#path;
     if (path === null || this.state !== "reconnecting") return false;
-    return !path.silent && path.pc.connectionState === "connected" && isOpen(path.channel);
+    return !path.silent && path.pc.connectionState === "connected" && path.isOpen;
   }
 
-  /**
-   * Make the first offer now: it takes a browser as long as it takes to ask where to go.
-   * What is not used by `open` is to be discarded.
-   */
-  prepare() {
-    this.#prepared ??= this.#offer();
-    // The attempt that uses it hears of it too.
-    this.#prepared.catch(() => {});
-  }
-
-  discard() {
-    const prepared = this.#prepared;
-    this.#prepared = null;
-    prepared?.then(({ pc }) => pc.close()).catch(() => {});
-  }
-
-  /** @returns {Promise<Offered>} */
+  /** @returns {Promise<Path>} */
   async #offer() {
     const pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
     try {
       this.buildSections(pc);
-      const channel = openLive(pc, (message) => this.#hear(pc, message));
-      const offer = await pc.createOffer();
-      const sdp = this.editOffer(offer.sdp ?? "");
-      await pc.setLocalDescription({ type: "offer", sdp });
-      return { pc, channel, sdp };
+      const path = new Path(pc, (from, message) => this.#hear(from, message), this);
+      await path.offer();
+      return path;
     } catch (error) {
       pc.close();
       throw error;
@@ -253,184 +251,121 @@ export class MediaSession extends EventTarget {
   }
 
   /**
+   * @param {Path} path
+   * @returns {Promise<unknown>} null where the session goes on, else why not
+   */
+  async #restart(path) {
+    try {
+      await path.restart(this.#hurried.signal);
+    } catch (error) {
+      return error;
+    }
+    if (!this.#isClosed()) this.#set("connected");
+    return null;
+  }
+
+  /**
    * @param {string} url
    * @returns {Promise<unknown>} null where it connected, else why not
    */
   async #attempt(url) {
-    let offered;
+    let path;
     try {
-      offered = await (this.#prepared ?? this.#offer());
+      path = await (this.#prepared ?? this.#offer());
     } catch (error) {
       return error;
     } finally {
       this.#prepared = null;
     }
-    const { pc, channel, sdp } = offered;
     try {
-      const { location, answer, resume } = await post(this.#resuming(url), sdp);
+      const resume = await path.post(this.#resuming(url));
       if (this.#isClosed()) {
-        await remove(location, "left");
+        path.close();
+        await path.leave("left");
         return null;
       }
       this.#resume = resume;
-      const loopbackOnly = hasOnlyLoopback(answer);
-      this.#use({ pc, channel, location, liveness: new Liveness(), silent: false, loopbackOnly });
-      await pc.setRemoteDescription({ type: "answer", sdp: this.editAnswer(answer) });
-      await connected(pc);
+      // From the answer on the server knows the new session only: the old connection has no more use.
+      this.#path?.close();
+      this.#path = path;
+      await path.connect();
       if (this.#isClosed()) return null;
-      this.#follow(pc, channel);
+      this.#follow(path);
       this.#set("connected");
       return null;
     } catch (error) {
-      if (this.#path?.pc !== pc) pc.close();
-      else if (codeOf(error) === "blocked") this.#emit("blocked", this.#path);
+      if (this.#path !== path) path.close();
+      else if (codeOf(error) === "blocked") this.#emit("blocked", path);
       return error;
     }
   }
 
   /** @param {string} url */
   #resuming(url) {
-    const continues = this.resumes && this.#resume !== "" && url === this.againUrl;
+    const continues = this.#resume !== "" && url === this.againUrl;
     return continues ? `${url}?resume=${encodeURIComponent(this.#resume)}` : url;
   }
 
   /**
-   * From the answer on the server knows the new session only: the old connection has no more use.
+   * Notice when a connected path is lost.
    * @param {Path} path
    */
-  #use(path) {
-    this.#path?.pc.close();
-    this.#path = path;
+  #follow(path) {
+    const { pc, channel } = path;
+    pc.addEventListener("connectionstatechange", () => {
+      if (pc.connectionState !== "connected" && pc.connectionState !== "connecting") {
+        this.#lose(path);
+      }
+    });
+    channel.addEventListener("close", () => this.#lose(path));
   }
 
   /**
-   * Notice when a connected path is lost.
-   * @param {RTCPeerConnection} pc
-   * @param {RTCDataChannel} channel
+   * @param {Path} path
+   * @param {{ended?: boolean}} [how] ended: there is nothing left to restart
    */
-  #follow(pc, channel) {
-    pc.addEventListener("connectionstatechange", () => {
-      if (pc.connectionState !== "connected" && pc.connectionState !== "connecting") {
-        this.#lose(pc);
-      }
-    });
-    channel.addEventListener("close", () => this.#lose(pc));
-  }
-
-  /** @param {RTCPeerConnection} pc */
-  #lose(pc) {
-    if (this.#path?.pc !== pc || this.state !== "connected") return;
+  #lose(path, { ended = false } = {}) {
+    if (this.#path !== path || this.state !== "connected") return;
     this.#set("reconnecting", "lost");
-    void this.#connect(this.againUrl);
+    void this.#connect(this.againUrl, ended || !path.isOpen ? null : path);
   }
 
   async #look() {
     const path = this.#path;
     if (path === null) return;
-    const count = receivedCount(await path.pc.getStats());
+    const wasSilent = path.silent;
+    await path.look();
     if (this.#path !== path) return;
-    path.silent = path.liveness.note(performance.now(), count) === "silent";
-    if (path.silent) this.#lose(path.pc);
+    if (path.silent) this.#lose(path);
+    // It speaks again: what is being tried instead need not be waited for.
+    else if (wasSilent) this.hurry();
   }
 
   /**
    * What ends or moves the session is acted on here; the page hears of every message.
-   * @param {RTCPeerConnection} pc
+   * @param {Path} path
    * @param {Record<string, any>} message
    */
-  #hear(pc, message) {
-    if (this.#path?.pc !== pc) return;
-    if (message.type === "ping") void say(this.#path.channel, { type: "pong" });
+  #hear(path, message) {
+    if (this.#path !== path) return;
+    if (message.type === "ping") void path.say({ type: "pong" });
     this.#emit("message", message);
     if (message.type === "ended") this.#finish("class_ended");
     // Final: two tabs that take the place from each other would never stop. But while this page is
     // reconnecting, the newer session is its own.
     else if (message.type === "replaced" && this.state === "connected") this.#finish("replaced");
-    else if (message.type === "moved") this.#lose(pc);
+    else if (message.type === "moved") this.#lose(path, { ended: true });
   }
 
   /** @param {number} ms */
   async #sleep(ms) {
+    const { signal } = this.#hurried;
     await new Promise((resolve) => {
       const timer = setTimeout(resolve, ms);
-      this.#wake = () => {
+      signal.addEventListener("abort", () => {
         clearTimeout(timer);
         resolve(undefined);
-      };
+      });
     });
-    this.#wake = () => {};
   }
-}
-
-/** @param {RTCDataChannel} channel */
-const isOpen = (channel) => channel.readyState === "open";
-
-/**
- * @param {string} url
- * @param {string} sdp
- */
-async function post(url, sdp) {
-  const response = await send(url, {
-    method: "POST",
-    headers: { "Content-Type": "application/sdp" },
-    body: sdp,
-  });
-  const location = response.headers.get("Location");
-  if (location === null) throw new LecternError("bad_answer", "no Location in the 201");
-  return {
-    location: new URL(location, response.url).href,
-    resume: response.headers.get("Lectern-Resume") ?? "",
-    answer: await response.text(),
-  };
-}
-
-/**
- * Leave on the server. `keepalive` lets it go out from a page that is closing; a failure is of no
- * use to anybody then, and the server notices the silence.
- * @param {string} location
- * @param {string} reason
- */
-async function remove(location, reason) {
-  const url = new URL(location);
-  if (reason !== "left") url.searchParams.set("reason", reason);
-  try {
-    await send(url.href, { method: "DELETE", keepalive: true });
-  } catch {
-    // Said above.
-  }
-}
-
-/**
- * Send one message once msgpack is there; a channel that has closed meanwhile drops it.
- * @param {RTCDataChannel} channel
- * @param {Record<string, unknown>} message
- */
-async function say(channel, message) {
-  const bytes = await encoded(message);
-  if (isOpen(channel)) channel.send(bytes);
-}
-
-/**
- * Wait until packets pass.
- * @param {RTCPeerConnection} pc
- * @returns {Promise<void>}
- */
-function connected(pc) {
-  return new Promise((resolve, reject) => {
-    const blocked = () => reject(new LecternError("blocked", pc.connectionState));
-    const timer = setTimeout(blocked, CONNECT_MS_MAX);
-    const look = () => {
-      if (pc.connectionState === "connected") {
-        clearTimeout(timer);
-        resolve();
-      } else if (pc.connectionState === "failed" || pc.connectionState === "closed") {
-        clearTimeout(timer);
-        blocked();
-      }
-    };
-    pc.addEventListener("connectionstatechange", look);
-    // A connection that was closed by our own side fires no event.
-    pc.addEventListener("signalingstatechange", look);
-    look();
-  });
 }

@@ -43,11 +43,6 @@ export class Viewer extends MediaSession {
     });
   }
 
-  /** @override */
-  get resumes() {
-    return true;
-  }
-
   /** A browser decodes two channels only where its own offer says so.
    *  @param {string} sdp
    *  @override */

@@ -128,6 +128,12 @@ export class Publisher extends MediaSession {
     return codec === undefined ? encoding : Object.assign(encoding, { codec });
   }
 
+  /** A browser may send the end of a track as a black picture: students keep the last one.
+   *  @override */
+  get closesFirst() {
+    return true;
+  }
+
   /** @param {string} sdp
    *  @override */
   editAnswer(sdp) {
