@@ -111,6 +111,9 @@ class Media:
     def send_dtls(self, session: int, datagram: bytes) -> None:
         """Send to the session's path; dropped and counted while it has none."""
 
+    def send_dtls_many(self, datagrams: list[tuple[int, bytes]]) -> None:
+        """Do `send_dtls` for each (session, datagram), waking the media thread once for all of them."""
+
     def set_keys(self, session: int, profile: Profile, *, local: bytes, remote: bytes) -> None:
         """Open SRTP: `local` seals what we send, `remote` opens what we receive.
 

@@ -26,8 +26,23 @@ class Association(RTCSctpTransport):
         """Start the association; the peer's messages come as channels' events."""
         await self.start(RTCSctpCapabilities(remote_message_bytes_max), remote_port)
 
+    async def _receive(self, stream_id: int, pp_id: int, data: bytes) -> None:
+        """Take a message; those of channels beyond the bound are dropped, and never acknowledged."""
+        if stream_id in self._data_channels or len(self._data_channels) < STREAMS_MAX:
+            await super()._receive(stream_id, pp_id, data)
+
+    def _forget_streams(self) -> None:
+        """Let go of streams that carry no channel and hold nothing."""
+        self._inbound_streams = {
+            stream_id: stream
+            for stream_id, stream in self._inbound_streams.items()
+            if stream_id in self._data_channels or stream.reassembly
+        }
+
     async def _handle_data(self, data: bytes) -> None:
         await super()._handle_data(data)
+        if len(self._inbound_streams) > STREAMS_MAX:
+            self._forget_streams()
         if (
             # The window is what a peer must keep to (RFC 9260 section 6.1).
             self._advertised_rwnd < -RECEIVE_WINDOW_BYTES_MAX

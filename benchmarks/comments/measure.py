@@ -99,9 +99,7 @@ def measure(viewers: int, load: Load, report: Report, into: Measured) -> None:
     with ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="lectern-bench-"))
         control = [sys.executable, "-m", "benchmarks.comments.control", f"{directory}/control"]
-        stack.enter_context(Child("control", control)).hear(
-            "listening", within_s=START_TIMEOUT_S
-        )
+        stack.enter_context(Child("control", control)).hear("listening", within_s=START_TIMEOUT_S)
         command = [sys.executable, "-m", "benchmarks.comments.media_node", directory]
         node = stack.enter_context(Child("node", command, LECTERN_BENCH_SECRET=secret))
         listening = node.hear("listening", within_s=START_TIMEOUT_S)
@@ -113,9 +111,7 @@ def measure(viewers: int, load: Load, report: Report, into: Measured) -> None:
         _write(node.pid, crowds, load, into)
 
 
-def _fill(
-    stack: ExitStack, viewers: int, load: Load, listening: dict[str, Any]
-) -> list[Child]:
+def _fill(stack: ExitStack, viewers: int, load: Load, listening: dict[str, Any]) -> list[Child]:
     crowds = []
     for number in range(load.processes):
         command = [sys.executable, "-m", "benchmarks.comments.crowd"]

@@ -23,7 +23,7 @@ from aiortc.rtcsctptransport import (
 )
 
 from sfu.certificate import NodeCertificate
-from sfu.dtls import DatagramPipe, DtlsTransport
+from sfu.dtls import DatagramPipe, DtlsTransport, run_now
 from wire.session import Answer
 
 SCTP_PORT: Final = 5000
@@ -103,12 +103,13 @@ class LeanAssociation(RTCSctpTransport):
                 self._acknowledging = None
             await self._send_sack()
         elif self._acknowledging is None:
-            self._acknowledging = self._loop.call_later(DELAYED_ACK_S, self._acknowledge_late)
+            loop = asyncio.get_running_loop()
+            self._acknowledging = loop.call_later(DELAYED_ACK_S, self._acknowledge_late)
 
     def _acknowledge_late(self) -> None:
         self._acknowledging = None
         self._unacknowledged = 0
-        asyncio.ensure_future(self._send_sack())
+        run_now(self._send_sack())
 
     def _set_state(self, state: RTCSctpTransport.State) -> None:
         if state == self.State.CLOSED and self._acknowledging is not None:
