@@ -310,7 +310,7 @@ class Session:
         now_s = time.monotonic()
         if self._state == "connected" and now_s - self._touched_at_s >= TOUCH_INTERVAL_S:
             self._touched_at_s = now_s
-            self._media.touch(self.number)
+            self._outbox.touch(self.number)
 
     def _receive(self, message: Message) -> None:
         """Take a client's message; a pong has done its work by arriving."""

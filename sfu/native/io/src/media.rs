@@ -228,8 +228,12 @@ impl Media {
         Ok(())
     }
 
-    /// Send one DTLS datagram for each entry: the thread is woken once for all of them, not for each.
-    pub fn send_dtls(&self, datagrams: Vec<(SessionId, Vec<u8>)>) -> Result<(), CommandError> {
+    /// Touch sessions and send DTLS datagrams: the thread is woken once for all of them, not for each.
+    pub fn hand_over(
+        &self,
+        datagrams: Vec<(SessionId, Vec<u8>)>,
+        touched: &[SessionId],
+    ) -> Result<(), CommandError> {
         if let Some(message) = self.shared.dead.get() {
             return Err(CommandError::Dead(message.clone()));
         }
@@ -238,6 +242,10 @@ impl Media {
         }
         let mut commands = lock(&self.shared.commands);
         let was_empty = commands.is_empty();
+        if commands.len() + touched.len() > COMMANDS_MAX {
+            return Err(CommandError::Full);
+        }
+        commands.extend(touched.iter().map(|&session| Command::Touch { session }));
         for (session, datagram) in datagrams {
             if commands.len() >= COMMANDS_DTLS_MAX {
                 self.shared.commands_dropped.fetch_add(1, Ordering::Relaxed);

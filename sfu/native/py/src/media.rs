@@ -100,14 +100,19 @@ impl Media {
         self.command(Command::SendDtls { session, datagram: datagram.to_vec() })
     }
 
-    fn send_dtls_many(&self, datagrams: Vec<(Whole<u32>, PyBackedBytes)>) -> PyResult<()> {
+    fn hand_over(
+        &self,
+        datagrams: Vec<(Whole<u32>, PyBackedBytes)>,
+        touched: Vec<Whole<u32>>,
+    ) -> PyResult<()> {
         if let Some((_, bad)) =
             datagrams.iter().find(|(_, d)| d.is_empty() || d.len() > SEND_BYTES_MAX)
         {
             return refuse(format!("a datagram of {} bytes", bad.len()));
         }
         let owned = datagrams.iter().map(|(s, d)| (SessionId(s.0), d.to_vec())).collect();
-        self.0.send_dtls(owned).map_err(raised)
+        let touched: Vec<SessionId> = touched.iter().map(|s| SessionId(s.0)).collect();
+        self.0.hand_over(owned, &touched).map_err(raised)
     }
 
     #[pyo3(signature = (session, profile, *, local, remote))]
