@@ -22,6 +22,8 @@ writing, on the clock that all processes share, and every viewer counts it on ar
   p50_ms, p99_ms         from the writer's call to the reader's, over all deliveries (samples)
   node_cores             processor time of the node's process, all threads, by /proc, over the window
   rest_cores             the same while nobody writes: pings, consent, reports
+  node_waited_share      of the window, in which the node was ready to run and other processes ran: where this is
+                         much above 0, the times are the machine's, not the node's
   us_per_viewer          node_cores for each viewer, in microseconds a second
 
 Media is left out: nobody teaches. What packets cost is `lectern bench fanout`.
@@ -106,6 +108,7 @@ def figures(measured: Measured) -> Row:
         "us_per_viewer": 1e6 * measured.node_cores / measured.viewers,
         "rest_cores": rest,
         "rest_us_per_viewer": None if rest is None else 1e6 * rest / measured.viewers,
+        "node_waited_share": measured.node_waited_share,
         "crowd_cores": measured.crowd_cores,
         "node_rss_mb": measured.rss_mb,
         "accepted": measured.accepted,

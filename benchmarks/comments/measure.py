@@ -47,6 +47,7 @@ class Sample:
     at_s: float
     cpu_s: float
     rss_mb: float
+    waited_s: float  # its main thread was ready to run, and others did
 
     @classmethod
     def of(cls, pid: int) -> Sample:
@@ -54,7 +55,9 @@ class Sample:
         ticks = int(fields[11]) + int(fields[12])  # utime, stime
         pages = int(fields[21])
         rss_mb = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-        return cls(time.monotonic(), ticks / os.sysconf("SC_CLK_TCK"), rss_mb)
+        # Documentation/scheduler/sched-stats of the kernel: time on a processor, time waiting for one.
+        waited_s = int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+        return cls(time.monotonic(), ticks / os.sysconf("SC_CLK_TCK"), rss_mb, waited_s)
 
 
 @dataclass(slots=True)
@@ -74,6 +77,7 @@ class Measured:
     missed: int = 0
     node_cores: float | None = None
     rest_cores: float | None = None
+    node_waited_share: float | None = None
     crowd_cores: float | None = None
     rss_mb: float | None = None
     ways_ms: Counter[int] = field(default_factory=Counter)
@@ -160,6 +164,7 @@ def _write(pid: int, crowds: list[Child], load: Load, into: Measured) -> None:
         crowd.hear("talked", within_s=TELL_TIMEOUT_S)
     into.seconds = after.at_s - before.at_s
     into.node_cores = (after.cpu_s - before.cpu_s) / into.seconds
+    into.node_waited_share = (after.waited_s - before.waited_s) / into.seconds
     pairs = zip(crowd_before, crowd_after, strict=True)
     into.crowd_cores = sum(b.cpu_s - a.cpu_s for a, b in pairs) / into.seconds
     into.rss_mb = after.rss_mb
