@@ -22,8 +22,8 @@ writing, on the clock that all processes share, and every viewer counts it on ar
   p50_ms, p99_ms         from the writer's call to the reader's, over all deliveries (samples)
   node_cores             processor time of the node's process, all threads, by /proc, over the window
   rest_cores             the same while nobody writes: pings, consent, reports
-  node_waited_share      of the window, in which the node was ready to run and other processes ran: where this is
-                         much above 0, the times are the machine's, not the node's
+  node_waited_share      of the window, in which the node was ready to run and others ran: where this is not
+                         near 0, the times are the machine's, not the node's
   us_per_viewer          node_cores for each viewer, in microseconds a second
 
 Media is left out: nobody teaches. What packets cost is `lectern bench fanout`.
