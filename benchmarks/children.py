@@ -36,6 +36,10 @@ class Child:
         assert self._process.stdout is not None
         self._selector.register(self._process.stdout, selectors.EVENT_READ)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def tell(self, text: str) -> None:
         """Write lines to it; BenchmarkError where it has ended."""
         assert self._process.stdin is not None

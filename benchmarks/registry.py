@@ -31,6 +31,7 @@ class BenchmarkError(Exception):
 # Imported when asked for: a benchmark may load much. Name -> its line in the list of benchmarks.
 SUMMARIES: dict[str, str] = {
     "fanout": "what a packet costs a media node, from a teacher to hundreds of viewers",
+    "comments": "what comments cost a node, from many writers to thousands of readers",
     "admission": "seats per second, a race of everything at once, and how both age",
     "scale": "a million classes created, joined, beaten for and ended by the control plane",
 }

@@ -111,6 +111,13 @@ class Media:
     def send_dtls(self, session: int, datagram: bytes) -> None:
         """Send to the session's path; dropped and counted while it has none."""
 
+    def hand_over(self, datagrams: list[tuple[int, bytes]], touched: list[int]) -> None:
+        """Do `touch` for each session and `send_dtls` for each (session, datagram).
+
+        The media thread is woken once for all of them, which costs more than any of them. Raises
+        ValueError as `send_dtls` does, and has done nothing then.
+        """
+
     def set_keys(self, session: int, profile: Profile, *, local: bytes, remote: bytes) -> None:
         """Open SRTP: `local` seals what we send, `remote` opens what we receive.
 

@@ -8,14 +8,16 @@ the native core; aiortc itself sees no media.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from aiortc.rtcdtlstransport import (
     SRTP_AEAD_AES_128_GCM,
     SRTP_AEAD_AES_256_GCM,
     SRTP_AES128_CM_SHA1_80,
+    DataReceiver,
+    RTCDtlsParameters,
     RTCDtlsTransport,
     State,
 )
@@ -34,6 +36,8 @@ DATAGRAMS_WAITING_MAX = 512
 BYTES_WAITING_MAX = 128 * 1024
 DATAGRAM_BYTES_MAX = 1200  # below every path's MTU, as browsers do
 RECORD_BYTES_MAX = 16384  # RFC 6347 section 4.1
+RECORD_BYTES_EXTRA = 64  # header, explicit nonce and tag: 37 with AES-GCM
+APPLICATION_DATA = 23  # content type, RFC 5246 section 6.2.1
 
 # The first is the fastest to seal; browsers would land on 256 bits by aiortc's order.
 _PREFERRED = [SRTP_AEAD_AES_128_GCM, SRTP_AEAD_AES_256_GCM, SRTP_AES128_CM_SHA1_80]
@@ -64,12 +68,27 @@ class DatagramPipe:
         self._waiting: asyncio.Queue[bytes | None] = asyncio.Queue()  # bounded by `feed`
         self._waiting_bytes = 0
         self._closed = False
+        self._deliver: Callable[[bytes], None] | None = None
         self.dropped_datagrams = 0
+
+    def deliver_to(self, take: Callable[[bytes], None]) -> None:
+        """Hand over what waits and then each datagram as it comes, without a reader's turn of the loop."""
+        while not self._waiting.empty():
+            datagram = self._waiting.get_nowait()
+            if datagram is None:
+                self._waiting.put_nowait(None)
+                return
+            self._waiting_bytes -= len(datagram)
+            take(datagram)
+        self._deliver = take
 
     def feed(self, datagram: bytes) -> None:
         """Take a datagram from the native thread; a full pipe drops it."""
         # RFC 7983: DTLS begins with 20..63. aiortc dies of an empty datagram.
         if self._closed or not datagram or not 20 <= datagram[0] <= 63:
+            return
+        if self._deliver is not None:
+            self._deliver(datagram)
             return
         waiting_bytes = self._waiting_bytes + len(datagram)
         if self._waiting.qsize() >= DATAGRAMS_WAITING_MAX or waiting_bytes > BYTES_WAITING_MAX:
@@ -82,6 +101,7 @@ class DatagramPipe:
         """Let the reader end; sending still works."""
         if not self._closed:
             self._closed = True
+            self._deliver = None
             self._waiting.put_nowait(None)
 
     async def _recv(self) -> bytes:
@@ -93,6 +113,10 @@ class DatagramPipe:
         return datagram
 
     async def _send(self, datagram: bytes) -> None:
+        self._send_datagram(datagram)
+
+    def send(self, datagram: bytes) -> None:
+        """Send a datagram at once."""
         self._send_datagram(datagram)
 
 
@@ -136,11 +160,40 @@ class DtlsTransport(RTCDtlsTransport):
             remote=profile.get_key_and_salt(material, theirs),
         )
 
+    async def start(self, remoteParameters: RTCDtlsParameters) -> None:
+        """Shake hands; raises nothing, `state` says how it went."""
+        await super().start(remoteParameters)
+        self._deliver_at_once()
+
+    def _register_data_receiver(self, receiver: DataReceiver) -> None:
+        super()._register_data_receiver(receiver)
+        self._deliver_at_once()
+
+    def _deliver_at_once(self) -> None:
+        """Let datagrams wait for no task's turn, once the handshake is over and there is who takes them."""
+        if self._state == State.CONNECTED and self._data_receiver is not None:
+            self._pipe.deliver_to(self._take)
+
+    def _take(self, datagram: bytes) -> None:
+        try:
+            run_now(self._receive(datagram))
+        except ConnectionError:
+            self._pipe.close()  # ends aiortc's task, and that the connection
+
     async def _recv_next(self) -> None:
         datagram = await self._next_datagram()
-        if datagram is None:
-            return
+        if datagram is not None:
+            await self._receive(datagram)
+
+    async def _receive(self, datagram: bytes) -> None:
         self._tls.bio_write(datagram)
+        if is_one_record(datagram) and datagram[0] == APPLICATION_DATA:
+            try:
+                plain = self._tls.recv(len(datagram))
+            except SSL.Error:
+                return  # not genuine; nor does OpenSSL answer application data
+            await self._deliver(plain)
+            return
         closed = False
         while True:  # bounded by the records of one datagram
             try:
@@ -186,9 +239,18 @@ class DtlsTransport(RTCDtlsTransport):
             return
         try:
             self._tls.send(data)
+            sealed = self._tls.bio_read(len(data) + RECORD_BYTES_EXTRA)
         except SSL.Error:
             return
-        await self._write_ssl()
+        if is_one_record(sealed):
+            self._pipe.send(sealed)
+            return
+        try:
+            sealed += self._tls.bio_read(65536)
+        except SSL.Error:
+            pass  # it was all
+        for datagram in split_records(sealed):
+            self._pipe.send(datagram)
 
     async def _write_ssl(self) -> None:
         try:
@@ -197,6 +259,24 @@ class DtlsTransport(RTCDtlsTransport):
             return
         for datagram in split_records(data):
             await self._pipe._send(datagram)
+
+
+def is_one_record(data: bytes) -> bool:
+    """Return whether the bytes are one whole DTLS record."""
+    return len(data) > 13 and 13 + (data[11] << 8 | data[12]) == len(data)
+
+
+def run_now(steps: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine that waits for nothing, without a task or a turn of the loop.
+
+    aiortc's SCTP is written with `await` down to the sending of a datagram, which here never waits.
+    """
+    try:
+        steps.send(None)
+    except StopIteration:
+        return
+    steps.close()
+    raise RuntimeError("what should run at once has waited")
 
 
 def split_records(data: bytes) -> list[bytes]:

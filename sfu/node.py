@@ -16,6 +16,7 @@ from sfu.control_client import ControlClient
 from sfu.internal import InternalServer, Refused
 from sfu.live import encode
 from sfu.negotiation import Credentials, Ssrcs, make_answer
+from sfu.outbox import Outbox
 from sfu.presence import How
 from sfu.room import Room
 from sfu.session import Session
@@ -85,6 +86,7 @@ class Node:
         self.ready = asyncio.Event()  # listening; registration goes on meanwhile
         self._config = config
         self._media = media
+        self._outbox = Outbox(media)
         self._certificates = Certificates()
         self._client = ControlClient(config.control_url)
         self._beats = Beats(self, self._client, config.cluster_secret)
@@ -199,6 +201,7 @@ class Node:
             message,
             number=self._sessions_made,
             media=self._media,
+            outbox=self._outbox,
             room=self._room(message.class_id),
             certificate=certificate,
             credentials=credentials,

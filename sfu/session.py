@@ -26,6 +26,7 @@ from sfu.certificate import NodeCertificate
 from sfu.dtls import DatagramPipe, DtlsTransport
 from sfu.live import Live, Message, encode
 from sfu.negotiation import Credentials, sinks_of, tracks_of
+from sfu.outbox import Outbox
 from sfu.room import Room
 from wire.beat import EndReason
 from wire.session import Answer, OpenSession, Slot
@@ -84,6 +85,7 @@ class Session:
         *,
         number: int,
         media: Media,
+        outbox: Outbox,
         room: Room,
         certificate: NodeCertificate,
         credentials: Credentials,
@@ -111,7 +113,8 @@ class Session:
         self._reason: EndReason = "disconnected"
         self._touched_at_s = 0.0
         self._unsupported: set[Slot] = set()  # slots whose codec the viewer did not offer
-        self._pipe = DatagramPipe(lambda datagram: media.send_dtls(number, datagram))
+        self._outbox = outbox
+        self._pipe = DatagramPipe(lambda datagram: outbox.send(number, datagram))
         self._dtls = DtlsTransport(
             self._pipe,
             certificate,
@@ -280,6 +283,7 @@ class Session:
             self._dtls.remove_all_listeners()
             self._pipe.close()
             self._say_what_was_sent()
+            self._outbox.flush()  # the farewell, while the core still knows the way
             self._media.remove_session(self.number)
             self._association = None
             self._live = None
@@ -306,7 +310,7 @@ class Session:
         now_s = time.monotonic()
         if self._state == "connected" and now_s - self._touched_at_s >= TOUCH_INTERVAL_S:
             self._touched_at_s = now_s
-            self._media.touch(self.number)
+            self._outbox.touch(self.number)
 
     def _receive(self, message: Message) -> None:
         """Take a client's message; a pong has done its work by arriving."""

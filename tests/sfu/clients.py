@@ -24,7 +24,9 @@ aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"]
 class Client:
     """One peer connection and its session resource; `packets` counts what came, by kind."""
 
-    def __init__(self, http: TestClient[Any, Any], path: str, account: str) -> None:
+    def __init__(
+        self, http: TestClient[Any, Any], path: str, account: str, *, with_channel: bool = True
+    ) -> None:
         self.http = http
         self.path = path
         self.headers = {"X-Account": account}
@@ -34,8 +36,10 @@ class Client:
         self.heard = asyncio.Event()
         self.location = ""
         self.resume = ""
-        self.channel: RTCDataChannel = self.pc.createDataChannel("live")
-        self.channel.on("message", self._hear)
+        self.channel: RTCDataChannel
+        if with_channel:
+            self.channel = self.pc.createDataChannel("live")
+            self.channel.on("message", self._hear)
 
     @classmethod
     def teacher(cls, http: TestClient[Any, Any], path: str) -> Client:
@@ -45,8 +49,15 @@ class Client:
         return client
 
     @classmethod
-    def student(cls, http: TestClient[Any, Any], path: str, account: str = "student") -> Client:
-        client = cls(http, path, account)
+    def student(
+        cls,
+        http: TestClient[Any, Any],
+        path: str,
+        account: str = "student",
+        *,
+        with_channel: bool = True,
+    ) -> Client:
+        client = cls(http, path, account, with_channel=with_channel)
         for kind in ("video", "audio"):
             receiver = client.pc.addTransceiver(kind, direction="recvonly").receiver
             client._count(receiver, kind)

@@ -229,6 +229,7 @@ def test_every_command_is_taken(media: Media) -> None:
     media.subscribe(2, room=1, sinks=[sink()])
     media.send_dtls(2, b"\x16" * 1200)
     media.touch(2)
+    media.hand_over([(2, b"\x16" * 1200), (99, b"\x16")], [2, 99])
     media.remove_session(2)
     media.remove_session(99)
 
@@ -272,6 +273,7 @@ BAD_CALLS: list[tuple[str, Callable[[Media], object]]] = [
     ("32 bits", lambda m: m.publish(1, room=-1, tracks=[])),
     ("datagram", lambda m: m.send_dtls(1, b"")),
     ("datagram", lambda m: m.send_dtls(1, bytes(65_508))),
+    ("datagram", lambda m: m.hand_over([(1, b"\x16"), (1, b"")], [])),
     ("slot video", lambda m: m.publish(1, room=1, tracks=[track(), track(ssrc=1, rtx_ssrc=2)])),
     ("ssrc 1234", lambda m: m.publish(1, room=1, tracks=[track(), track(slot="mic", rtx_ssrc=9)])),
     ("ssrc 5", lambda m: m.subscribe(1, room=1, sinks=[sink(ssrc=5, rtx_ssrc=5)])),

@@ -65,3 +65,19 @@ async def test_every_example_is_what_the_node_says(site: Site) -> None:
     silent = set(documented) - set(said) - FAREWELLS - {"ping", "presence"}
     assert not silent, f"documented and never said: {silent}"
     assert set(documented["presence"]) == {"type", "joined", "back", "disconnected", "left"}
+
+
+async def test_every_farewell_is_as_written(site: Site) -> None:
+    documented, _ = examples()
+    first = await site.student()
+    await first.message("hello")
+    again = await site.student()
+    await again.message("hello")
+    assert await first.message("replaced") == documented["replaced"]
+    room = next(iter(site.node.rooms.values()))
+    site.node.end_class(room.class_id, 0)
+    assert await again.message("ended") == documented["ended"]
+    late = await site.student(account="other")
+    await late.message("hello")
+    site.node_task.cancel()  # as a restart of the server does
+    assert await late.message("moved") == documented["moved"]

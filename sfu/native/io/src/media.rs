@@ -228,6 +228,37 @@ impl Media {
         Ok(())
     }
 
+    /// Touch sessions and send DTLS datagrams: the thread is woken once for all of them, not for each.
+    pub fn hand_over(
+        &self,
+        datagrams: Vec<(SessionId, Vec<u8>)>,
+        touched: &[SessionId],
+    ) -> Result<(), CommandError> {
+        if let Some(message) = self.shared.dead.get() {
+            return Err(CommandError::Dead(message.clone()));
+        }
+        if self.shared.closing.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut commands = lock(&self.shared.commands);
+        let was_empty = commands.is_empty();
+        if commands.len() + touched.len() > COMMANDS_MAX {
+            return Err(CommandError::Full);
+        }
+        commands.extend(touched.iter().map(|&session| Command::Touch { session }));
+        for (session, datagram) in datagrams {
+            if commands.len() >= COMMANDS_DTLS_MAX {
+                self.shared.commands_dropped.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
+            commands.push(Command::SendDtls { session, datagram });
+        }
+        if was_empty && !commands.is_empty() {
+            self.shared.wake.set();
+        }
+        Ok(())
+    }
+
     /// Take the waiting events, at most `EVENTS_PER_TAKE_MAX`. Err: the thread has died of a bug.
     pub fn events(&self) -> Result<Vec<Event>, CommandError> {
         if let Some(message) = self.shared.dead.get() {

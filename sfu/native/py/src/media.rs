@@ -13,6 +13,7 @@ use lectern_io::sys::random_seed;
 use lectern_io::tcp::{TcpLimits, TcpOptions};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyTuple};
 
 use crate::specs::{profile_of, refuse, slot_name, Sink, Track, Whole};
@@ -97,6 +98,21 @@ impl Media {
         }
         let session = SessionId(session.0);
         self.command(Command::SendDtls { session, datagram: datagram.to_vec() })
+    }
+
+    fn hand_over(
+        &self,
+        datagrams: Vec<(Whole<u32>, PyBackedBytes)>,
+        touched: Vec<Whole<u32>>,
+    ) -> PyResult<()> {
+        if let Some((_, bad)) =
+            datagrams.iter().find(|(_, d)| d.is_empty() || d.len() > SEND_BYTES_MAX)
+        {
+            return refuse(format!("a datagram of {} bytes", bad.len()));
+        }
+        let owned = datagrams.iter().map(|(s, d)| (SessionId(s.0), d.to_vec())).collect();
+        let touched: Vec<SessionId> = touched.iter().map(|s| SessionId(s.0)).collect();
+        self.0.hand_over(owned, &touched).map_err(raised)
     }
 
     #[pyo3(signature = (session, profile, *, local, remote))]
