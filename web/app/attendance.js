@@ -70,11 +70,13 @@ class Panel {
       },
       {
         label: t("col.joined"),
+        kind: "time",
         cell: (person) => time(person.joined_at),
         order: (a, b) => Date.parse(a.joined_at) - Date.parse(b.joined_at),
       },
       {
         label: t("col.left"),
+        kind: "time",
         cell: (person) => (person.left_at === null ? t("col.stillHere") : end(person, person.left_at)),
         order: (a, b) => ended(a) - ended(b),
       },

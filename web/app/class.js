@@ -67,7 +67,7 @@ function overview(item, again) {
   const error = el("p", { class: "form__error", role: "alert" });
   return el(
     "section",
-    { class: "panel" },
+    { class: "panel panel--wide" },
     el(
       "div",
       { class: "heading" },
@@ -181,7 +181,7 @@ function link(item) {
 
   return el(
     "section",
-    { class: "panel" },
+    { class: "panel panel--wide" },
     el("h2", { class: "panel__title" }, t("class.link")),
     el(
       "div",
@@ -224,7 +224,7 @@ function settings(item, again) {
   });
   return el(
     "section",
-    { class: "panel" },
+    { class: "panel panel--wide" },
     el("h2", { class: "panel__title" }, t("class.settings")),
     form,
   );

@@ -54,7 +54,7 @@ function teaching() {
   /** @type {import("./table.js").Column<Class>[]} */
   const columns = [
     { label: t("col.title"), kind: "title", cell: (item) => titleLink(item) },
-    { label: t("col.created"), cell: (item) => moment(item.created_at) },
+    { label: t("col.created"), kind: "time", cell: (item) => moment(item.created_at) },
     { label: t("col.state"), cell: (item) => chip(item.state) },
     { label: t("col.present"), kind: "number", cell: (item) => number(item.present) },
     { label: t("col.attendees"), kind: "number", cell: (item) => number(item.attendees) },
@@ -83,9 +83,10 @@ function attending(user) {
   const columns = [
     { label: t("col.title"), kind: "title", cell: (item) => el("span", { dir: "auto" }, item.title) },
     { label: t("col.teacher"), cell: (item) => el("span", { dir: "auto" }, item.teacher_name) },
-    { label: t("col.joined"), cell: (item) => moment(item.joined_at) },
+    { label: t("col.joined"), kind: "time", cell: (item) => moment(item.joined_at) },
     {
       label: t("col.left"),
+      kind: "time",
       cell: (item) => (item.left_at === null ? t("col.stillHere") : moment(item.left_at)),
     },
     { label: t("col.stayed"), kind: "number", cell: (item) => duration(item.duration_s ?? 0) },
@@ -176,13 +177,14 @@ function lasted(item) {
  * @param {HTMLElement} error where it is said what went wrong
  */
 function actions(item, error) {
-  const details = el("a", { class: "button", href: `/classes/${item.id}` }, t("dash.details"));
-  if (item.state === "ended") return [details];
+  if (item.state === "ended") {
+    return [el("a", { class: "button", href: `/classes/${item.id}` }, t("dash.details"))];
+  }
   const first =
     item.state === "live"
       ? el("a", { class: "button button--primary", href: `/teach/${item.id}` }, t("dash.open"))
       : button(t("dash.start"), () => start(item, error), { kind: "primary" });
-  return [first, copyButton(item.link), details];
+  return [first, copyButton(item.link)];
 }
 
 /**

@@ -14,13 +14,13 @@ async function open() {
     { class: "pitch" },
     el("h1", { class: "pitch__title" }, t("app.tagline")),
     el("p", { class: "pitch__lead" }, t("app.lead")),
-    el(
-      "ul",
-      { class: "points" },
-      point("screen", t("app.pointScreen"), t("app.pointScreenText")),
-      point("people", t("app.pointLink"), t("app.pointLinkText")),
-      point("list", t("app.pointAttendance"), t("app.pointAttendanceText")),
-    ),
+  );
+  const points = el(
+    "ul",
+    { class: "points" },
+    point("screen", t("app.pointScreen"), t("app.pointScreenText")),
+    point("people", t("app.pointLink"), t("app.pointLinkText")),
+    point("list", t("app.pointAttendance"), t("app.pointAttendanceText")),
   );
   const user = await me().catch(() => null);
   const side = user
@@ -34,7 +34,7 @@ async function open() {
   frame({
     title: t("app.name"),
     bar: user ? [account(user)] : [],
-    main: [el("div", { class: "landing" }, pitch, side)],
+    main: [el("div", { class: "landing" }, pitch, side, points)],
     foot: user !== null,
   });
 }

@@ -7,7 +7,7 @@ import { button, el, show } from "./dom.js";
 
 /**
  * @template T
- * @typedef {{label: string, cell: (item: T) => Child | Child[], kind?: "title" | "number" | "wide" | "actions",
+ * @typedef {{label: string, cell: (item: T) => Child | Child[], kind?: "title" | "time" | "number" | "wide" | "actions",
  *   order?: (a: T, b: T) => number}} Column
  *   `order` makes it sortable
  */
