@@ -40,14 +40,19 @@ PERMISSIONS_POLICY: Final = ", ".join(
 
 EVERYWHERE: Final = {
     "Content-Security-Policy": OTHER_POLICY,
-    "Permissions-Policy": PERMISSIONS_POLICY,
     # A class link is a secret in a path: it must not travel to anybody as a referrer.
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+# Of use where an answer can become a document. A module is none, and a class's page fetches thirty:
+# these would be 10 of the 100 kB that a first load may cost.
+NOT_ON_FILES: Final = {
+    "Permissions-Policy": PERMISSIONS_POLICY,
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+FILES: Final = "/static/"
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
@@ -56,5 +61,6 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     A signal, not a middleware: errors and streams pass here too, and so does what other parts of
     the origin answer.
     """
-    for name, value in EVERYWHERE.items():
+    is_file = request.path.startswith(FILES) and response.status in (200, 304)
+    for name, value in (EVERYWHERE if is_file else EVERYWHERE | NOT_ON_FILES).items():
         response.headers.setdefault(name, value)
