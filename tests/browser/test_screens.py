@@ -30,7 +30,7 @@ def test_every_state_is_pictured_and_nothing_spills(
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 900 if width > 400 else 740})
             for theme in ("light", "dark"):
-                page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+                page.emulate_media(color_scheme=theme)
                 page.screenshot(path=folder / f"{state.name}-{width}-{theme}.png", full_page=True)
             found += [f"{state.name} at {width}: {element}" for element in spilled(page)]
         page.close()
