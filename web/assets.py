@@ -1,6 +1,6 @@
 """The pages' files, read once: what each is sent as, and the name of this set of them.
 
-They are kept in memory (some 300 kB) and packed once, at the best rate, so that a request costs
+They are kept in memory (some 500 kB) and packed once, so that a request costs
 neither a disk nor a compressor. A change of a file is seen at the next start.
 """
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+import brotli
 from aiohttp import hdrs, web
 
 ROOT: Final = Path(__file__).resolve().parent
@@ -28,6 +29,9 @@ TYPES: Final = {
     ".svg": "image/svg+xml",
 }
 VERSION_CHARACTERS: Final = 16
+IDENTITY: Final = "identity"
+# All files: 86 kB in 0.14 s. With 11 it is 84 kB in 0.34 s of every start, with 5 no better than gzip.
+BROTLI_QUALITY: Final = 10
 
 # Asked for again each time, and answered with a small 304 where nothing changed.
 KEPT_BUT_ASKED: Final = "no-cache"
@@ -42,23 +46,33 @@ _IMPORT: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One body in both of its forms, and the entity tag of its content."""
+    """One body in each of its forms, and the entity tag of its content."""
 
-    body: bytes
-    packed: bytes
+    forms: dict[str, bytes]
+    """By content coding, the smallest first; `identity` is the body as it stands."""
     content_type: str
     tag: str
 
     @classmethod
     def of(cls, body: bytes, content_type: str) -> Asset:
+        forms = {
+            "br": bytes(brotli.compress(body, mode=brotli.MODE_TEXT, quality=BROTLI_QUALITY)),
+            "gzip": gzip.compress(body, 9, mtime=0),
+            IDENTITY: body,
+        }
         tag = hashlib.sha256(content_type.encode() + b"\0" + body).hexdigest()
-        return cls(body, gzip.compress(body, 9, mtime=0), content_type, tag[:VERSION_CHARACTERS])
+        return cls(forms, content_type, tag[:VERSION_CHARACTERS])
+
+    @property
+    def text(self) -> str:
+        return self.forms[IDENTITY].decode()
 
     def answer(self, request: web.Request, cache: str, vary: Iterable[str] = ()) -> web.Response:
         """Return it as the client takes it, or a 304 where the client has it."""
-        packed = _takes_gzip(request)
-        # The two forms are two representations, and a strong tag tells them apart (RFC 9110, 8.8.3).
-        tag = f"{self.tag}-gzip" if packed else self.tag
+        taken = _codings(request)
+        coding = next((coding for coding in self.forms if coding in taken), IDENTITY)
+        # The forms are representations of their own, and a strong tag tells them apart (RFC 9110, 8.8.3).
+        tag = f"{self.tag}-{coding}"
         headers = {
             hdrs.ETAG: f'"{tag}"',
             hdrs.CACHE_CONTROL: cache,
@@ -66,22 +80,24 @@ class Asset:
         }
         if any(held.value in (tag, "*") for held in request.if_none_match or ()):
             return web.Response(status=304, headers=headers)
-        if packed:
-            headers[hdrs.CONTENT_ENCODING] = "gzip"
+        if coding != IDENTITY:
+            headers[hdrs.CONTENT_ENCODING] = coding
         return web.Response(
-            body=self.packed if packed else self.body,
+            body=self.forms[coding],
             content_type=self.content_type,
             charset="utf-8",
             headers=headers,
         )
 
 
-def _takes_gzip(request: web.Request) -> bool:
-    offered = [part.strip() for part in request.headers.get(hdrs.ACCEPT_ENCODING, "").split(",")]
-    return any(
-        coding.partition(";")[0].strip() == "gzip" and not coding.replace(" ", "").endswith(";q=0")
-        for coding in offered
-    )
+def _codings(request: web.Request) -> set[str]:
+    """Return the content codings that the client names and does not refuse (`;q=0`)."""
+    taken = set()
+    for offer in request.headers.get(hdrs.ACCEPT_ENCODING, "").split(","):
+        coding, _, weight = offer.replace(" ", "").partition(";")
+        if weight not in ("q=0", "q=0.0", "q=0.00", "q=0.000"):
+            taken.add(coding.lower())
+    return taken
 
 
 class Assets:
@@ -120,7 +136,7 @@ class Assets:
         waiting = [path]
         while waiting:
             at = waiting.pop()
-            for target in _IMPORT.findall(self._found[at].body.decode()):
+            for target in _IMPORT.findall(self._found[at].text):
                 module = _joined(PurePosixPath(at).parent, target)
                 if module not in found:
                     found.add(module)

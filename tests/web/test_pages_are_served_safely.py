@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import brotli
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
@@ -83,10 +84,14 @@ async def test_every_file_of_the_pages_is_served_with_its_type(client: Client) -
             assert response.headers["Cache-Control"] == "no-cache"
             assert "Content-Encoding" not in response.headers
             assert await response.read() == file.read_bytes()
-        async with client.get(path, headers={"Accept-Encoding": "br, gzip;q=0.8"}) as response:
-            assert response.headers["Content-Encoding"] == "gzip"
-            assert "Accept-Encoding" in response.headers["Vary"]
-            assert gzip.decompress(await response.read()) == file.read_bytes()
+        for offered, coding, unpack in (
+            ("gzip, deflate, br, zstd", "br", brotli.decompress),
+            ("gzip;q=0.8, br;q=0", "gzip", gzip.decompress),
+        ):
+            async with client.get(path, headers={"Accept-Encoding": offered}) as response:
+                assert response.headers["Content-Encoding"] == coding
+                assert "Accept-Encoding" in response.headers["Vary"]
+                assert unpack(await response.read()) == file.read_bytes()
 
 
 async def test_every_import_of_a_module_leads_to_a_file() -> None:
@@ -124,7 +129,7 @@ def test_another_content_has_another_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/static/app/style.css"])
-@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+@pytest.mark.parametrize("encoding", ["br", "gzip", "identity"])
 async def test_what_is_unchanged_is_not_sent_again(
     client: Client, path: str, encoding: str
 ) -> None:
