@@ -49,6 +49,8 @@ class AccountApi:
                       self.sign_up, "User", 201, up, ("email_taken", "rate_limited"), signed_in=False),
             Operation("POST", "/api/session", "signIn", "Sign in.", self.sign_in, "User", 200,
                       sign_in, ("wrong_credentials", "rate_limited"), signed_in=False),
+            Operation("GET", "/api/session", "session", "Show who is signed in, if anybody is.",
+                      self.session, "SignedIn", signed_in=False),
             Operation("DELETE", "/api/session", "signOut", "Sign out here.", self.sign_out, None,
                       204, None, signed_in=False),
             Operation("GET", "/api/me", "me", "Show who is signed in.", self.me, "User"),
@@ -103,6 +105,16 @@ class AccountApi:
             path="/",
         )
         return response
+
+    async def session(self, request: web.Request, fields: dict[str, Any]) -> web.StreamResponse:
+        """Answer 200 either way: a page may ask without a browser writing an error down."""
+        try:
+            account = await self.account_of(request)
+        except Problem as problem:
+            if problem.code != "not_signed_in":
+                raise
+            return answer({"user": None})
+        return answer({"user": answers.user(await self._accounts.me(account.account_id))})
 
     async def sign_out(self, request: web.Request, fields: dict[str, Any]) -> web.StreamResponse:
         if (token := self.session_of(request)) is not None:

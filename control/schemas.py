@@ -45,6 +45,7 @@ SCHEMAS: dict[str, Schema] = {
         role={"type": "string", "enum": ["teacher", "student"]},
         active_class={"anyOf": [{"type": "null"}, _ref("ActiveClass")]},
     ),
+    "SignedIn": _object(user={"anyOf": [{"type": "null"}, _ref("User")]}),
     "ActiveClass": _object(id=ID, title=TEXT, state=STATE, is_host=YES_NO),
     "Token": _object(id=ID, name=TEXT, created_at=TIME, used_at=MAYBE_TIME),
     "TokenPage": _page("Token"),

@@ -1,125 +1,98 @@
-"""Routes of the pages and their modules, with the headers that keep a page's powers small."""
+"""Routes of the pages and their modules."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
+from string import Template
 from typing import Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
-ROOT: Final = Path(__file__).resolve().parent
+from web.assets import KEPT, KEPT_BUT_ASKED, ROOT, Asset, Assets
+from web.headers import PAGE_POLICY, add_headers
+from web.language import FIRST, language_of, languages
 
-# What may be fetched below /static, by folder and by type. A module that is served with another
-# type than a JavaScript one does not run, so types are fixed here and not guessed from the machine.
-STATIC_FOLDERS: Final = frozenset({"core", "app", "vendor"})
-TYPES: Final = {
-    ".js": "text/javascript",
-    ".mjs": "text/javascript",
-    ".css": "text/css",
-    ".svg": "image/svg+xml",
-}
-PATH_CHARACTERS_MAX: Final = 200
-
+# By address: the module that fills the page, which also names it to the stylesheet.
 PAGES: Final = {
-    "/": "landing.html",
-    "/dashboard": "dashboard.html",
-    "/teach/{class_id}": "teach.html",
-    "/c/{token}": "watch.html",
-    "/api/docs": "docs.html",
+    "/": "landing",
+    "/dashboard": "dashboard",
+    "/account": "account",
+    "/classes/{class_id}": "class",
+    "/teach/{class_id}": "teach",
+    "/c/{token}": "watch",
+    "/api/docs": "docs",
 }
-
-# No inline script, no inline style, nobody else's frame. `mediastream:` is what a <video> with a
-# live stream counts as in some browsers.
-CONTENT_SECURITY_POLICY: Final = "; ".join(
-    (
-        "default-src 'self'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data:",
-        "connect-src 'self'",
-        "media-src 'self' blob: mediastream:",
-        "object-src 'none'",
-        "base-uri 'none'",
-        "form-action 'self'",
-        "frame-ancestors 'none'",
-    )
-)
-# "camera=()" would say more, but Chromium then complains of it whenever a screen is shared.
-PERMISSIONS_POLICY: Final = ", ".join(
-    (
-        "display-capture=(self)",
-        "microphone=(self)",
-        "autoplay=(self)",
-        "fullscreen=(self)",
-        "picture-in-picture=(self)",
-        "geolocation=()",
-    )
-)
-
-# "no-cache" lets a browser keep the file and makes it ask each time: with an entity tag that costs
-# one small 304, and nobody runs yesterday's module against today's server.
-STATIC_HEADERS: Final = {
-    "Cache-Control": "no-cache",
-    "X-Content-Type-Options": "nosniff",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
-PAGE_HEADERS: Final = STATIC_HEADERS | {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "Permissions-Policy": PERMISSIONS_POLICY,
-    # A class link is a secret in a path: it must not travel to anybody as a referrer.
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "X-Frame-Options": "DENY",
-}
+ICON: Final = "app/lectern.svg"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def add_routes(app: web.Application) -> None:
-    """Add the pages and /static/{path} to an application."""
-    for path, file in PAGES.items():
-        app.router.add_get(path, _page(ROOT / "app" / file))
-    app.router.add_get("/static/{path:.+}", _static)
-    app.router.add_get("/favicon.ico", _icon)
+    """Add the pages and /static, and to every answer of the application the headers that bind it."""
+    assets = Assets()
+    head = Template((ROOT / "app" / "page.html").read_text())
+    for path, name in PAGES.items():
+        app.router.add_get(path, _page(assets, head, name))
+    app.router.add_get("/static/{path:.+}", _static(assets))
+    app.router.add_get("/favicon.ico", _icon(assets))
+    app.on_response_prepare.append(add_headers)
 
 
-def _page(file: Path) -> Handler:
+def _page(assets: Assets, head: Template, name: str) -> Handler:
+    known = languages(assets.paths())
+    made = {language: _written(assets, head, name, language, known) for language in known}
+
     async def serve(request: web.Request) -> web.StreamResponse:
-        return _answer(file, "text/html", PAGE_HEADERS)
+        page = made[language_of(request, known)]
+        vary = (hdrs.ACCEPT_LANGUAGE, hdrs.COOKIE)
+        response = page.answer(request, KEPT_BUT_ASKED, vary)
+        response.headers["Content-Security-Policy"] = PAGE_POLICY
+        return response
 
     return serve
 
 
-async def _icon(request: web.Request) -> web.StreamResponse:
-    return _answer(ROOT / "app" / "lectern.svg", TYPES[".svg"], STATIC_HEADERS)
+def _written(assets: Assets, head: Template, name: str, language: str, known: list[str]) -> Asset:
+    module = f"app/{name}.js"
+    needed = assets.modules_of(module)
+    if language != FIRST:
+        needed.append(f"core/strings.{language}.js")
+    static = f"/static/{assets.version}"
+    text = head.substitute(
+        language=language,
+        languages=" ".join(known),
+        static=static,
+        name=name,
+        module=module,
+        preloads="\n".join(f'<link rel="modulepreload" href="{static}/{path}">' for path in needed),
+    )
+    return Asset.of(text.encode(), "text/html")
 
 
-async def _static(request: web.Request) -> web.StreamResponse:
-    file = static_file(request.match_info["path"])
-    if file is None:
-        raise web.HTTPNotFound
-    return _answer(file, TYPES[file.suffix], STATIC_HEADERS)
+def _static(assets: Assets) -> Handler:
+    async def serve(request: web.Request) -> web.StreamResponse:
+        """Serve `{version}/{file}` to be kept, and `{file}` to be asked for.
+
+        Another version than ours is that of another `web` process while an update is under way: it
+        gets what we have, and keeps nothing.
+        """
+        path = request.match_info["path"]
+        asset, cache = assets.get(path), KEPT_BUT_ASKED
+        if asset is None:
+            version, _, rest = path.partition("/")
+            asset = assets.get(rest)
+            cache = KEPT if version == assets.version else "no-store"
+        if asset is None:
+            raise web.HTTPNotFound
+        return asset.answer(request, cache)
+
+    return serve
 
 
-def static_file(path: str) -> Path | None:
-    """Return the file that /static/{path} names, or None for whatever must not be served."""
-    if len(path) > PATH_CHARACTERS_MAX or "\0" in path:
-        return None
-    parts = path.split("/")
-    if parts[0] not in STATIC_FOLDERS or any(part in ("", ".", "..") for part in parts):
-        return None
-    file = ROOT.joinpath(*parts)
-    if file.suffix not in TYPES or not file.resolve().is_relative_to(ROOT) or not file.is_file():
-        return None
-    return file
+def _icon(assets: Assets) -> Handler:
+    async def serve(request: web.Request) -> web.StreamResponse:
+        icon = assets.get(ICON)
+        assert icon is not None
+        return icon.answer(request, KEPT_BUT_ASKED)
 
-
-def _answer(file: Path, content_type: str, headers: dict[str, str]) -> web.FileResponse:
-    """Return the file with an entity tag (of its size and time) and a 304 where it is unchanged."""
-    response = web.FileResponse(file, headers=headers)
-    response.content_type = content_type
-    response.charset = "utf-8"
-    # No enable_compression here: on a file it costs the sendfile path and, for some 10 kB each,
-    # saves little on the networks that carry video.
-    return response
+    return serve

@@ -44,6 +44,13 @@ def test_dead_link(student_browser: Browser, url: str) -> None:
     expect(page.get_by_text("Ask your teacher for the current link")).to_be_visible()
 
 
+@pytest.mark.parametrize("forged", ["x", "%2e%2e%2f", "a" * 4000, "%3Cscript%3E", "%00"])
+def test_forged_link(student_browser: Browser, url: str, forged: str) -> None:
+    page = chromium_context(student_browser).new_page()
+    page.goto(f"{url}/c/{forged}")
+    title(page, "This link does not lead to a class")
+
+
 def test_full_class_lets_in_who_waits(student_browser: Browser, url: str) -> None:
     _, link = started_class(student_browser, url, capacity=1)
     first = student_opens(chromium_context(student_browser), link)

@@ -1,21 +1,18 @@
 /** Own classes of a teacher, and the classes that anybody attended. */
 
-import { attended, createClass, me, ownClasses } from "../core/api.js";
-import { LecternError, codeOf } from "../core/errors.js";
-import { duration, sentence, t } from "../core/strings.js";
-import { accountPanel } from "./account.js";
-import { el } from "./dom.js";
+import { attended, createClass, me, ownClasses, startClass } from "../core/api.js";
+import { codeOf } from "../core/errors.js";
+import { duration, moment, number, sentence, t } from "../core/strings.js";
+import { capacityField, classFields, titleField } from "./class_form.js";
+import { button, el } from "./dom.js";
 import { account, chip, frame, notice } from "./frame.js";
 import { copyButton } from "./link_box.js";
-import { field } from "./sign_in.js";
+import { sentenceOf } from "./parts.js";
+import { Table } from "./table.js";
 
 /** @typedef {import("../core/api.js").Class} Class */
 /** @typedef {import("../core/api.js").Attended} Attended */
 /** @typedef {import("../core/api.js").User} User */
-
-const CAPACITY_DEFAULT = 100;
-const CAPACITY_MAX = 1_000_000;
-const TITLE_CHARACTERS_MAX = 200;
 
 async function open() {
   let user;
@@ -33,50 +30,109 @@ async function open() {
   frame({
     title: t("dash.title"),
     bar: [account(user)],
-    main: [user.role === "teacher" ? teaching() : null, attending(), accountPanel(user)],
+    main: [
+      user.active_class ? running(user.active_class) : null,
+      user.role === "teacher" ? teaching() : null,
+      attending(user),
+    ],
+    foot: true,
   });
 }
 
-function teaching() {
-  const list = el("ul", { class: "rows" });
-  const section = el(
-    "section",
-    { class: "panel" },
-    el("h1", { class: "panel__title" }, t("dash.teach")),
-    creation((made) => location.assign(`/teach/${made.id}`)),
-    list,
-  );
-  void fill(list, ownClasses, classRow, t("dash.none"));
-  return section;
+/** @param {NonNullable<User["active_class"]>} item */
+function running(item) {
+  const text = el("p", { class: "callout__text", dir: "auto" }, t("dash.inClass", { title: item.title }));
+  // A student's way back is the link, which only the student has.
+  const back = item.is_host
+    ? el("a", { class: "button button--primary", href: `/teach/${item.id}` }, t("class.open"))
+    : null;
+  return el("section", { class: "callout" }, text, back);
 }
 
-function attending() {
-  const list = el("ul", { class: "rows" });
-  const section = el(
+function teaching() {
+  const error = el("p", { class: "form__error", role: "alert" });
+  /** @type {import("./table.js").Column<Class>[]} */
+  const columns = [
+    { label: t("col.title"), kind: "title", cell: (item) => titleLink(item) },
+    { label: t("col.created"), kind: "time", cell: (item) => moment(item.created_at) },
+    { label: t("col.state"), cell: (item) => chip(item.state) },
+    { label: t("col.present"), kind: "number", cell: (item) => number(item.present) },
+    { label: t("col.attendees"), kind: "number", cell: (item) => number(item.attendees) },
+    { label: t("col.capacity"), kind: "number", cell: (item) => number(item.capacity) },
+    { label: t("col.duration"), kind: "number", cell: (item) => lasted(item) },
+    { label: t("col.actions"), kind: "actions", cell: (item) => actions(item, error) },
+  ];
+  const { table, read } = list(t("dash.teach"), columns, ownClasses, t("dash.none"));
+  // Who comes back to the page sees how it stands now.
+  document.addEventListener("visibilitychange", () => {
+    if (document.visibilityState === "visible") void read();
+  });
+  return el(
     "section",
-    { class: "panel" },
-    el("h2", { class: "panel__title" }, t("dash.attended")),
-    list,
+    { class: "panel panel--wide" },
+    el("h1", { class: "panel__title" }, t("dash.teach")),
+    creation((made) => location.assign(`/teach/${made.id}`)),
+    error,
+    table,
   );
-  void fill(list, attended, attendedRow, t("dash.noneAttended"));
-  return section;
+}
+
+/** @param {User} user */
+function attending(user) {
+  /** @type {import("./table.js").Column<Attended>[]} */
+  const columns = [
+    { label: t("col.title"), kind: "title", cell: (item) => el("span", { dir: "auto" }, item.title) },
+    { label: t("col.teacher"), cell: (item) => el("span", { dir: "auto" }, item.teacher_name) },
+    { label: t("col.joined"), kind: "time", cell: (item) => moment(item.joined_at) },
+    {
+      label: t("col.left"),
+      kind: "time",
+      cell: (item) => (item.left_at === null ? t("col.stillHere") : moment(item.left_at)),
+    },
+    { label: t("col.stayed"), kind: "number", cell: (item) => duration(item.duration_s ?? 0) },
+    { label: t("col.lasted"), kind: "number", cell: (item) => duration(item.class_duration_s ?? 0) },
+    { label: t("col.attendees"), kind: "number", cell: (item) => number(item.attendees) },
+  ];
+  const { table } = list(t("dash.attended"), columns, attended, t("dash.noneAttended"));
+  return el(
+    "section",
+    { class: "panel panel--wide" },
+    el(user.role === "teacher" ? "h2" : "h1", { class: "panel__title" }, t("dash.attended")),
+    table,
+    user.role === "student" ? el("p", { class: "hint" }, t("dash.teachInstead")) : null,
+  );
 }
 
 /**
+ * A table that reads its first page by itself, and the following ones when asked.
  * @template T
- * @param {HTMLUListElement} list
- * @param {() => Promise<{items: T[]}>} ask
- * @param {(item: T) => HTMLElement} row
+ * @param {string} caption
+ * @param {import("./table.js").Column<T>[]} columns
+ * @param {(cursor?: string | null) => Promise<import("../core/api.js").Page<T>>} page
  * @param {string} none
  */
-async function fill(list, ask, row, none) {
-  try {
-    const { items } = await ask();
-    list.replaceChildren(...items.map(row));
-    if (items.length === 0) list.append(el("li", { class: "rows__none" }, none));
-  } catch (error) {
-    list.replaceChildren(el("li", { class: "rows__none" }, sentence(codeOf(error))));
+function list(caption, columns, page, none) {
+  /** @type {T[]} */
+  let known = [];
+  /** @type {string | null} */
+  let next = null;
+  const table = new Table({ caption, columns, none, ask: () => take(next) });
+
+  /** @param {string | null} cursor of the page to take; null begins anew */
+  async function take(cursor) {
+    try {
+      const found = await page(cursor);
+      known = cursor === null ? found.items : [...known, ...found.items];
+      next = found.next;
+      table.fill(known, next !== null);
+    } catch (error) {
+      table.say(sentence(codeOf(error)));
+    }
   }
+
+  const read = () => take(null);
+  void read();
+  return { table: table.element, read };
 }
 
 /** @param {(made: Class) => void} onCreated */
@@ -85,31 +141,19 @@ function creation(onCreated) {
   const submit = el("button", { type: "submit", class: "button button--primary" }, t("dash.create"));
   const form = el(
     "form",
-    { class: "form form--row" },
-    field("title", t("dash.newTitle"), {
-      placeholder: t("dash.newTitleHint"),
-      maxLength: TITLE_CHARACTERS_MAX,
-      autocomplete: "off",
-    }),
-    field("capacity", t("dash.capacity"), {
-      type: "number",
-      min: "1",
-      max: String(CAPACITY_MAX),
-      value: String(CAPACITY_DEFAULT),
-    }),
+    { class: "form form--row", "aria-label": t("dash.new") },
+    titleField(),
+    capacityField(),
     submit,
     error,
   );
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const data = new FormData(form);
     submit.disabled = true;
     try {
-      const title = String(data.get("title")).trim();
-      onCreated(await createClass({ title, capacity: Number(data.get("capacity")) }));
+      onCreated(await createClass(classFields(form)));
     } catch (thrown) {
-      const detail = thrown instanceof LecternError ? thrown.detail : "";
-      error.textContent = sentence(codeOf(thrown), detail);
+      error.textContent = sentenceOf(thrown);
     } finally {
       submit.disabled = false;
     }
@@ -118,51 +162,42 @@ function creation(onCreated) {
 }
 
 /** @param {Class} item */
-function classRow(item) {
-  const facts = [
-    when(item.started_at ?? item.created_at),
-    item.state === "live" ? t("dash.present", { present: item.present }) : null,
-    item.state === "created" ? null : t("dash.attendees", { attendees: item.attendees }),
-    t("dash.places", { capacity: item.capacity }),
-    item.duration_s ? duration(item.duration_s) : null,
-  ];
-  return el(
-    "li",
-    { class: "row" },
-    el(
-      "div",
-      { class: "row__what" },
-      el("a", { class: "row__title", href: `/teach/${item.id}`, dir: "auto" }, item.title),
-      el("p", { class: "row__facts" }, facts.filter(Boolean).join(" · ")),
-    ),
-    chip(item.state),
-    item.state === "ended" ? null : copyButton(item.link),
-    el("a", { class: "button", href: `/teach/${item.id}` }, t("dash.open")),
-  );
+function titleLink(item) {
+  return el("a", { class: "table__link", href: `/classes/${item.id}`, dir: "auto" }, item.title);
 }
 
-/** @param {Attended} item */
-function attendedRow(item) {
-  const facts = [
-    t("dash.by", { teacher: item.teacher_name }),
-    when(item.joined_at),
-    item.duration_s ? duration(item.duration_s) : null,
-  ];
-  return el(
-    "li",
-    { class: "row" },
-    el(
-      "div",
-      { class: "row__what" },
-      el("span", { class: "row__title", dir: "auto" }, item.title),
-      el("p", { class: "row__facts" }, facts.filter(Boolean).join(" · ")),
-    ),
-  );
+/** @param {Class} item */
+function lasted(item) {
+  return item.started_at === null ? "–" : duration(item.duration_s ?? 0);
 }
 
-/** @param {string} time RFC 3339 */
-function when(time) {
-  return new Date(time).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+/**
+ * What one does next with a class, by its state.
+ * @param {Class} item
+ * @param {HTMLElement} error where it is said what went wrong
+ */
+function actions(item, error) {
+  if (item.state === "ended") {
+    return [el("a", { class: "button", href: `/classes/${item.id}` }, t("dash.details"))];
+  }
+  const first =
+    item.state === "live"
+      ? el("a", { class: "button button--primary", href: `/teach/${item.id}` }, t("dash.open"))
+      : button(t("dash.start"), () => start(item, error), { kind: "primary" });
+  return [first, copyButton(item.link)];
+}
+
+/**
+ * @param {Class} item
+ * @param {HTMLElement} error
+ */
+async function start(item, error) {
+  try {
+    await startClass(item.id);
+    location.assign(`/teach/${item.id}`);
+  } catch (thrown) {
+    error.textContent = sentenceOf(thrown);
+  }
 }
 
 void open();

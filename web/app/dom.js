@@ -27,6 +27,12 @@ export function el(tag, properties = {}, ...children) {
 }
 
 /**
+ * The address of a file of this folder, of the version that this page is of.
+ * @param {string} file
+ */
+export const beside = (file) => new URL(file, import.meta.url).pathname;
+
+/**
  * A symbol of the sprite, with no name of its own: the text beside it says what it is.
  * @param {string} name
  */
@@ -36,7 +42,7 @@ export function icon(name) {
   svg.setAttribute("class", "icon");
   svg.setAttribute("aria-hidden", "true");
   const use = document.createElementNS(space, "use");
-  use.setAttribute("href", `/static/app/icons.svg#${name}`);
+  use.setAttribute("href", `${beside("icons.svg")}#${name}`);
   svg.append(use);
   return svg;
 }

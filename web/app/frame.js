@@ -2,32 +2,44 @@
 
 import { signOut } from "../core/api.js";
 import { t } from "../core/strings.js";
-import { button, el } from "./dom.js";
+import { beside, button, el } from "./dom.js";
+import { languageSwitch } from "./language.js";
 
 /** @typedef {import("../core/api.js").ClassState} ClassState */
 /** @typedef {import("./dom.js").Child} Child */
 
 /**
  * Put bar and content into the page.
- * @param {{title: string, bar?: Child[], main: Child[]}} content `title` is the document's
+ * @param {{title: string, bar?: Child[], main: Child[], foot?: boolean}} content `title` is the
+ *   document's; pages that are read, not worked in, have a foot
  * @returns {HTMLElement} the main element
  */
-export function frame({ title, bar = [], main }) {
+export function frame({ title, bar = [], main, foot = false }) {
   document.title = title === t("app.name") ? title : `${title} · ${t("app.name")}`;
   const content = el("main", { id: "content", class: "main", tabIndex: -1 }, ...main);
   document.body.replaceChildren(
     el("a", { class: "skip", href: "#content" }, t("nav.skip")),
     el("header", { class: "bar" }, brand(), ...bar),
     content,
+    ...(foot ? [footer()] : []),
   );
   return content;
+}
+
+function footer() {
+  return el(
+    "footer",
+    { class: "foot" },
+    languageSwitch(),
+    el("a", { class: "foot__link", href: "/api/docs" }, t("nav.api")),
+  );
 }
 
 function brand() {
   return el(
     "a",
     { class: "brand", href: "/", "aria-label": t("app.name") },
-    el("img", { src: "/static/app/lectern.svg", alt: "", width: 28, height: 28 }),
+    el("img", { src: beside("lectern.svg"), alt: "", width: 28, height: 28 }),
     el("span", { class: "brand__name" }, t("app.name")),
   );
 }
@@ -41,7 +53,12 @@ export function account(user) {
   return el(
     "div",
     { class: "account" },
-    el("span", { class: "account__name", title: t("sign.as", { name: user.name }) }, user.name),
+    el("a", { class: "account__page", href: "/dashboard" }, t("nav.dashboard")),
+    el(
+      "a",
+      { class: "account__name", href: "/account", title: t("sign.as", { name: user.name }), dir: "auto" },
+      user.name,
+    ),
     button(t("nav.signOut"), leave, { kind: "quiet" }),
   );
 }

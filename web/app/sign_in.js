@@ -4,10 +4,13 @@ import { signIn, signUp } from "../core/api.js";
 import { LecternError, codeOf } from "../core/errors.js";
 import { sentence, t } from "../core/strings.js";
 import { el } from "./dom.js";
+import { languageSwitch } from "./language.js";
 
 /** @typedef {import("../core/api.js").User} User */
 
 export const PASSWORD_CHARACTERS_MIN = 8;
+export const PASSWORD_CHARACTERS_MAX = 256;
+export const NAME_CHARACTERS_MAX = 100;
 
 /**
  * @param {{role: "teacher" | "student", lead?: string, onSigned: (user: User) => void}} options
@@ -16,9 +19,16 @@ export const PASSWORD_CHARACTERS_MIN = 8;
 export function signCard({ role, lead, onSigned }) {
   let creating = true;
   const error = el("p", { class: "form__error", role: "alert" });
-  const nameField = field("name", t("sign.name"), { autocomplete: "name", maxLength: 80 });
+  const nameField = field("name", t("sign.name"), {
+    autocomplete: "name",
+    maxLength: NAME_CHARACTERS_MAX,
+    placeholder: t("sign.nameHint"),
+  });
   const roleField = roles(role);
-  const passwordField = field("password", t("sign.password"), { type: "password" });
+  const passwordField = field("password", t("sign.password"), {
+    type: "password",
+    maxLength: PASSWORD_CHARACTERS_MAX,
+  });
   const submit = el("button", { type: "submit", class: "button button--primary button--wide" });
   const form = el(
     "form",
@@ -37,16 +47,16 @@ export function signCard({ role, lead, onSigned }) {
   function turn(toCreating) {
     creating = toCreating;
     nameField.hidden = roleField.hidden = !creating;
-    input(nameField).required = input(nameField).disabled === false && creating;
+    input(nameField).required = creating;
     input(nameField).disabled = !creating;
     const password = input(passwordField);
     password.autocomplete = creating ? "new-password" : "current-password";
     password.minLength = creating ? PASSWORD_CHARACTERS_MIN : 0;
+    password.placeholder = creating ? t("sign.passwordHint") : "";
     submit.textContent = creating ? t("sign.doUp") : t("sign.doIn");
     up.setAttribute("aria-pressed", String(creating));
     signed.setAttribute("aria-pressed", String(!creating));
     error.textContent = "";
-    if (creating) input(nameField).required = true;
   }
 
   form.addEventListener("submit", async (event) => {
@@ -80,6 +90,7 @@ export function signCard({ role, lead, onSigned }) {
     lead ? el("p", { class: "card__lead" }, lead) : null,
     el("div", { class: "tabs", role: "group" }, up, signed),
     form,
+    languageSwitch(),
   );
 }
 

@@ -6,7 +6,7 @@ import { LecternError } from "./errors.js";
 
 /**
  * @typedef {{id: string, email: string, name: string, role: "teacher" | "student",
- *   active_class?: unknown}} User
+ *   active_class: {id: string, title: string, state: ClassState, is_host: boolean} | null}} User
  * @typedef {{id: string, client: string, created_at: string, used_at: string, expires_at: string,
  *   current: boolean}} Session
  * @typedef {{id: string, name: string, created_at: string, used_at: string | null}} Token
@@ -20,6 +20,15 @@ import { LecternError } from "./errors.js";
  * @typedef {{class_id: string, title: string, teacher_name: string, attendees: number,
  *   class_duration_s: number | null, joined_at: string, left_at: string | null,
  *   duration_s: number | null}} Attended
+ * @typedef {{joined_at: string, left_at: string | null, reason: string | null,
+ *   estimated: boolean}} Segment
+ * @typedef {{user_id: string, class_id: string, name: string, joined_at: string,
+ *   left_at: string | null, duration_s: number, estimated: boolean, segments: Segment[]}} Attendance
+ */
+
+/**
+ * @template T
+ * @typedef {{items: T[], next: string | null}} Page
  */
 
 // A request that waits longer than this is on a path that is gone; the caller decides what next.
@@ -84,6 +93,19 @@ async function call(method, path, body) {
   return response.status === 204 ? null : response.json();
 }
 
+// The most that the server puts on a page, and what a person looks at.
+const PAGE_ITEMS_MAX = 200;
+const LIST_ITEMS = 50;
+
+/**
+ * @param {string} path
+ * @param {number} limit
+ * @param {string | null} [cursor] `next` of the page before
+ */
+function paged(path, limit, cursor) {
+  return `${path}?limit=${limit}${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`;
+}
+
 /** @param {string} value */
 const segment = (value) => encodeURIComponent(value);
 
@@ -102,14 +124,7 @@ export const signOut = () => call("DELETE", "/api/session");
  * Who is signed in, or null.
  * @returns {Promise<User | null>}
  */
-export async function me() {
-  try {
-    return await call("GET", "/api/me");
-  } catch (error) {
-    if (error instanceof LecternError && error.status === 401) return null;
-    throw error;
-  }
-}
+export const me = async () => (await call("GET", "/api/session")).user;
 
 /** @param {{name?: string, role?: string, password?: string}} change
  *  @returns {Promise<User>} */
@@ -121,7 +136,7 @@ export const deleteMe = () => call("DELETE", "/api/me");
 /** Where everything that is kept of oneself is downloaded. */
 export const EXPORT_URL = "/api/me/export";
 
-/** @returns {Promise<{items: Session[], next: string | null}>} */
+/** @returns {Promise<Page<Session>>} */
 export const sessions = () => call("GET", "/api/sessions?limit=200");
 
 /** @param {string} id
@@ -131,7 +146,7 @@ export const endSession = (id) => call("DELETE", `/api/sessions/${segment(id)}`)
 /** @returns {Promise<null>} */
 export const endOtherSessions = () => call("DELETE", "/api/sessions");
 
-/** @returns {Promise<{items: Token[], next: string | null}>} */
+/** @returns {Promise<Page<Token>>} */
 export const tokens = () => call("GET", "/api/tokens?limit=200");
 
 /** @param {string} name
@@ -149,8 +164,9 @@ export const description = () => call("GET", "/api/openapi.json");
  *  @returns {Promise<Class>} */
 export const createClass = (wanted) => call("POST", "/api/classes", wanted);
 
-/** @returns {Promise<{items: Class[], next: string | null}>} */
-export const ownClasses = () => call("GET", "/api/classes?limit=50");
+/** @param {string | null} [cursor]
+ *  @returns {Promise<Page<Class>>} */
+export const ownClasses = (cursor) => call("GET", paged("/api/classes", LIST_ITEMS, cursor));
 
 /** @param {string} id
  *  @returns {Promise<Class>} */
@@ -168,8 +184,32 @@ export const endClass = (id) => call("POST", `/api/classes/${segment(id)}/end`);
  *  @returns {Promise<Link>} */
 export const linkOf = (token) => call("GET", `/api/links/${segment(token)}`);
 
-/** @returns {Promise<{items: Attended[], next: string | null}>} */
-export const attended = () => call("GET", "/api/attended?limit=50");
+/** @param {string} id
+ *  @param {{title?: string, capacity?: number}} change
+ *  @returns {Promise<Class>} */
+export const changeClass = (id, change) => call("PATCH", `/api/classes/${segment(id)}`, change);
+
+/** @param {string} id
+ *  @returns {Promise<Class>} */
+export const reopenClass = (id) => call("POST", `/api/classes/${segment(id)}/reopen`);
+
+/** @param {string} id
+ *  @returns {Promise<Class>} with another link; the one before is dead */
+export const rotateLink = (id) => call("POST", `/api/classes/${segment(id)}/link`);
+
+/** @param {string} id
+ *  @param {string | null} [cursor]
+ *  @returns {Promise<Page<Attendance>>} */
+export const attendanceOf = (id, cursor) =>
+  call("GET", paged(`/api/classes/${segment(id)}/attendance`, PAGE_ITEMS_MAX, cursor));
+
+/** Where a class's attendance is downloaded.
+ *  @param {string} id */
+export const attendanceCsvUrl = (id) => `/api/classes/${segment(id)}/attendance.csv`;
+
+/** @param {string | null} [cursor]
+ *  @returns {Promise<Page<Attended>>} */
+export const attended = (cursor) => call("GET", paged("/api/attended", LIST_ITEMS, cursor));
 
 /** @param {string} classId */
 export const whipUrl = (classId) => `/live/classes/${segment(classId)}/whip`;

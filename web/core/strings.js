@@ -1,6 +1,6 @@
 /**
- * Every sentence of the pages, in one place: another language is another table like this one.
- * `{name}` is filled in by `t`.
+ * Every sentence of the pages, in one place: another language is another table like this one, in a
+ * file `strings.{code}.js` beside it, and nothing else. `{name}` is filled in by `t`.
  */
 
 const ENGLISH = {
@@ -9,9 +9,18 @@ const ENGLISH = {
   "app.lead":
     "Share your screen, its sound and your microphone from this page. Students open a link and " +
     "watch. Nothing to install, nothing recorded.",
+  "app.pointScreen": "Screen, sound and voice",
+  "app.pointScreenText": "Sharp enough to read code and small print, there within a blink.",
+  "app.pointLink": "One link for everybody",
+  "app.pointLinkText": "Send it, or show it as a QR code. It works on a phone as well.",
+  "app.pointAttendance": "Attendance, to the second",
+  "app.pointAttendanceText": "Who was there, when and for how long, ready for your spreadsheet.",
   "nav.dashboard": "Dashboard",
+  "nav.account": "Account",
   "nav.signOut": "Sign out",
   "nav.skip": "Skip to content",
+  "nav.language": "Language",
+  "nav.api": "API",
 
   "sign.up": "Create account",
   "sign.in": "Sign in",
@@ -38,14 +47,71 @@ const ENGLISH = {
   "dash.create": "Create class",
   "dash.none": "No classes yet. Create the first one above.",
   "dash.open": "Open",
-  "dash.present": "{present} here now",
-  "dash.attendees": "{attendees} attended",
-  "dash.places": "{capacity} places",
+  "dash.start": "Start",
+  "dash.details": "Details",
+  "dash.more": "Show more",
   "dash.attended": "Classes you attended",
   "dash.noneAttended": "No classes yet. Open the link your teacher sent you.",
-  "dash.by": "with {teacher}",
+  "dash.inClass": "You are in “{title}” right now.",
+  "dash.teachInstead": "Do you teach as well? Choose “Teacher” in your account, and create classes here.",
+
+  "col.title": "Class",
+  "col.created": "Created",
+  "col.state": "State",
+  "col.present": "Here now",
+  "col.attendees": "Attended",
+  "col.capacity": "Places",
+  "col.duration": "Duration",
+  "col.actions": "Actions",
+  "col.teacher": "Teacher",
+  "col.joined": "Came",
+  "col.left": "Went",
+  "col.stayed": "Was there",
+  "col.lasted": "Class lasted",
+  "col.name": "Name",
+  "col.when": "When",
+  "col.stillHere": "still here",
+  "col.about": "about {value}",
+  "col.aboutHint": "The connection was lost; this is the last moment that is certain.",
+
+  "class.started": "Started",
+  "class.ended": "Ended",
+  "class.start": "Start class",
+  "class.open": "Open the classroom",
+  "class.end": "End class",
+  "class.reopen": "Open it again",
+  "class.reopenHint": "Within 15 minutes of its end a class can go on, with the same link.",
+  "class.link": "Student link",
+  "class.linkHint": "Whoever has this link can join, up to the number of places.",
+  "class.qr": "Show QR code",
+  "class.qrHide": "Hide QR code",
+  "class.qrAlt": "QR code of the student link",
+  "class.rotate": "Replace link…",
+  "class.rotateAsk": "Replace the link?",
+  "class.rotateText":
+    "The old link stops working at once. Students who are in the class stay; everybody else needs the new link.",
+  "class.rotateYes": "Replace link",
+  "class.rotateNo": "Keep it",
+  "class.rotated": "The link is replaced. Send the new one to your students.",
+  "class.settings": "Title and places",
+  "class.save": "Save",
+  "class.saved": "Saved.",
+
+  "att.title": "Attendance",
+  "att.csv": "Download CSV",
+  "att.refresh": "Refresh",
+  "att.none": "Nobody has been here yet.",
+  "att.notStarted": "Who was there, and when, is listed here once the class has started.",
+  "att.reading": "Reading… {count}",
+  "att.people.one": "1 person",
+  "att.people.other": "{count} people",
+  "att.peak": "{count} at once, at most",
+  "att.picture": "Who was there from {start} to {end}: {people}, {peak}.",
+  "att.cut": "The first {count} are shown. The CSV has everybody.",
+  "att.stays": "{count} times",
 
   "account.title": "Your account",
+  "account.signedInAs": "Signed in as {email}",
   "account.profile": "Name and role",
   "account.save": "Save",
   "account.saved": "Saved.",
@@ -253,6 +319,9 @@ const ENGLISH = {
   "error.rate_limited": "Too many tries. Wait a little, then try again.",
   "error.no_capacity": "The server is full at the moment. Wait a little, then try again.",
   "error.try_again": "The server is busy at the moment. Try again in a few seconds.",
+  "error.method_not_allowed": "This does not work here. Reload the page and try again.",
+  "error.internal": "Something went wrong on the server. Try again; if it stays, tell who runs it.",
+  "error.replaced": "You went on in another tab or on another device. Continue there, or reload here.",
   "error.network": "The server cannot be reached. Check your connection and try again.",
   "error.bad_answer": "The server gave an answer that makes no sense here. Reload the page.",
   "error.unexpected": "Something unexpected happened. Reload the page and try again.",
@@ -268,17 +337,55 @@ const ENGLISH = {
 
 /** @typedef {keyof typeof ENGLISH} Key */
 
+export const FIRST_LANGUAGE = "en";
+
+/** @type {Record<Key, string>} */
+let words = ENGLISH;
+let language = FIRST_LANGUAGE;
+
+/**
+ * Say everything in this language from now on; before anything is shown.
+ * @param {string} code of a table beside this file, or of the first language
+ */
+export async function speak(code) {
+  if (code !== FIRST_LANGUAGE) {
+    /** @type {{default: Record<Key, string>}} */
+    const table = await import(`./strings.${code}.js`);
+    words = { ...ENGLISH, ...table.default };
+  }
+  language = code;
+}
+
+/** All keys, for those who compare tables. */
+export const keys = () => Object.keys(ENGLISH);
+
+/**
+ * The name of a language in itself.
+ * @param {string} code
+ */
+export function languageName(code) {
+  return new Intl.DisplayNames([code], { type: "language" }).of(code) ?? code;
+}
+
+/** How numbers and times are written: as the reader's own region does, where it speaks this language. */
+function locale() {
+  return navigator.languages.find((wish) => wish.split("-")[0] === language) ?? language;
+}
+
 /**
  * @param {Key} key
  * @param {Record<string, string | number>} [values]
  * @returns {string}
  */
 export function t(key, values = {}) {
-  return ENGLISH[key].replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
+  return words[key].replace(/\{(\w+)\}/g, (whole, name) => {
+    const value = values[name] ?? whole;
+    return typeof value === "number" ? value.toLocaleString(locale()) : value;
+  });
 }
 
 /**
- * @param {"teach.watching" | "watch.count"} key
+ * @param {"teach.watching" | "watch.count" | "att.people"} key
  * @param {number} count
  */
 export function counted(key, count) {
@@ -305,4 +412,25 @@ export function duration(seconds) {
   const minutes = Math.floor(whole / 60);
   if (minutes < 60) return `${minutes} min`;
   return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} min`;
+}
+
+/**
+ * Day and time where the reader is.
+ * @param {string | number} time RFC 3339, or milliseconds since 1970
+ */
+export function moment(time) {
+  return new Date(time).toLocaleString(locale(), { dateStyle: "medium", timeStyle: "short" });
+}
+
+/**
+ * The time of day where the reader is, to the second.
+ * @param {string | number} time RFC 3339, or milliseconds since 1970
+ */
+export function clock(time) {
+  return new Date(time).toLocaleTimeString(locale(), { timeStyle: "medium" });
+}
+
+/** @param {number} value */
+export function number(value) {
+  return value.toLocaleString(locale());
 }
