@@ -6,6 +6,7 @@ What other packages use stands here; `signaling` calls these and never a query.
 from __future__ import annotations
 
 from control.classes import ClassEnd
+from control.database import AWAY
 from control.migrate import migrate
 from control.model import Account, Admission, NodeAddress
 from control.openapi import problem_responses
@@ -14,6 +15,7 @@ from control.problem import Problem
 from control.service import Control
 
 __all__ = [
+    "AWAY",
     "Account",
     "Admission",
     "ClassEnd",

@@ -9,9 +9,8 @@ from aiohttp import web
 
 from control import Account, Control, Problem
 from signaling.body import OFFER_TYPE, read_sdp
-from signaling.node_client import NodeClient
 from signaling.offer import read_offer
-from signaling.opening import open_on_a_node
+from signaling.opening import Opening
 from signaling.paths import path_id
 from wire.session import resume_secret_of
 
@@ -21,9 +20,9 @@ UNKNOWN = "There is no such session to continue."
 class Whep:
     """The endpoints of a class's link and of the class itself, for those who hold a seat."""
 
-    def __init__(self, control: Control, nodes: NodeClient) -> None:
+    def __init__(self, control: Control, opening: Opening) -> None:
         self._control = control
-        self._nodes = nodes
+        self._opening = opening
 
     async def post_link(self, request: web.Request) -> web.Response:
         """Join by the link; `?takeover=1` leaves another class, `?resume=` continues a session."""
@@ -49,7 +48,7 @@ class Whep:
             takeover=request.query.get("takeover") == "1",
             resume_of=resume_of,
         )
-        return await open_on_a_node(self._control, self._nodes, admission, read)
+        return await self._opening.open(admission, read)
 
     async def _resumed(self, account: Account, resume: str) -> UUID:
         """Return the session that `resume` continues; Problem not_found for a wrong secret.

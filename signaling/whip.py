@@ -6,18 +6,17 @@ from aiohttp import web
 
 from control import Control
 from signaling.body import OFFER_TYPE, read_sdp
-from signaling.node_client import NodeClient
 from signaling.offer import read_offer
-from signaling.opening import open_on_a_node
+from signaling.opening import Opening
 from signaling.paths import path_id
 
 
 class Whip:
     """The endpoint of each class; its session resources are `signaling.resource`."""
 
-    def __init__(self, control: Control, nodes: NodeClient) -> None:
+    def __init__(self, control: Control, opening: Opening) -> None:
         self._control = control
-        self._nodes = nodes
+        self._opening = opening
 
     async def post(self, request: web.Request) -> web.Response:
         """Publish into a class that is one's own; a second session replaces the first."""
@@ -25,4 +24,4 @@ class Whip:
         class_id = path_id(request, "class_id", "class")
         read = read_offer(await read_sdp(request, OFFER_TYPE), "publisher")
         admission = await self._control.admit_host(account, class_id)
-        return await open_on_a_node(self._control, self._nodes, admission, read)
+        return await self._opening.open(admission, read)
