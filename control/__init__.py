@@ -10,7 +10,7 @@ from control.database import AWAY
 from control.migrate import migrate
 from control.model import Account, Admission, NodeAddress
 from control.openapi import problem_responses
-from control.operators import Operators, User
+from control.operators import NodeLine, Operators, User
 from control.problem import Problem
 from control.service import Control
 
@@ -21,6 +21,7 @@ __all__ = [
     "ClassEnd",
     "Control",
     "NodeAddress",
+    "NodeLine",
     "Operators",
     "Problem",
     "User",

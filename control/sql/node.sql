@@ -98,8 +98,7 @@ ORDER BY node_id
 LIMIT $1
 
 -- all: List every node that lives or whose end is not settled, for people to read.
-SELECT node_id, internal_url, addresses::text AS addresses, version, registered_at, alive_at,
-       sessions, classes, cpu, egress_bps,
+SELECT node_id, addresses::text AS addresses, registered_at, sessions, classes,
        CASE WHEN reaped OR lease_until < clock_timestamp() THEN 'dead'
             WHEN shunned_until > clock_timestamp() THEN 'unreachable'
             WHEN draining THEN 'draining' ELSE 'serving' END AS state
