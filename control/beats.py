@@ -212,7 +212,7 @@ class Beats:
             "node.beat",
             node_id,
             secret,
-            LEASE_S,
+            0.0 if message.leaving else LEASE_S,
             message.sequence,
             load.sessions,
             load.classes,

@@ -97,6 +97,7 @@ class Beats:
         self._answered_at_s = 0.0
         self._complained = False
         self._clock = ControlClock()
+        self._leaving = False
 
     @property
     def serving(self) -> bool:
@@ -137,9 +138,11 @@ class Beats:
             return
         try:
             async with asyncio.timeout(FAREWELL_S):
+                self._leaving = True
                 for _ in range(FAREWELL_BEATS_MAX):
+                    is_last = not self._outbox
                     await self._beat()
-                    if not self._outbox:
+                    if is_last:
                         return
         except (ControlUnreachable, BeatRefused, TimeoutError) as error:
             log.warning("control did not hear the last ends: %s", error)
@@ -216,6 +219,7 @@ class Beats:
                 digest=digest,
                 sessions=tuple(held) if asked else None,
                 draining=self._node.draining,
+                leaving=self._leaving and not self._outbox,
             ),
             self.identity.secret,
         )

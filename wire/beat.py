@@ -111,6 +111,7 @@ class Beat:
     digest: bytes | None = None
     sessions: tuple[HeldSession, ...] | None = None  # the whole set, when it was asked for
     draining: bool = False  # the node is about to stop: it is to get no new classes
+    leaving: bool = False  # the node holds nothing any more and stops: its lease need not run out
 
 
 @dataclass(frozen=True, slots=True)

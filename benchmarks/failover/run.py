@@ -1,0 +1,122 @@
+"""The course of the failover benchmark."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ctypes
+import os
+import signal
+import subprocess
+import time
+
+from benchmarks.failover.deployment import Deployment, deployment
+from benchmarks.failover.school import School
+from benchmarks.registry import BenchmarkError
+from benchmarks.report import Report
+
+CLONE_NEWNET = 0x40000000  # <linux/sched.h>
+LOST_WITHIN_S = 20.0
+# After everybody plays again: what comes late still counts.
+CALM_S = 2.0
+EXPECTED_S = {"kill": (2.0, 3.0), "stop": (2.0, 3.0), "cut": (2.0, 3.0), "drain": (0.5, 0.5)}
+
+
+def run(options: argparse.Namespace, kinds: tuple[str, ...], report: Report) -> None:
+    """Fill the report; BenchmarkError where it cannot be run here."""
+    if "cut" in kinds:
+        _own_network()
+    with deployment(options.nodes, options.webs) as running:
+        gaps = asyncio.run(_run(running, options, kinds, report))
+    for kind, found in gaps.items():
+        if not found:
+            continue
+        p50, p99 = _part(found, 0.5), _part(found, 0.99)
+        report.figures[f"{kind}_gap_p50_s"] = p50
+        report.figures[f"{kind}_gap_p99_s"] = p99
+        report.figures[f"{kind}_gap_longest_s"] = max(found)
+        report.figures[f"{kind}_gaps"] = len(found)
+        most_p50, most_p99 = EXPECTED_S[kind]
+        report.expect(f"{kind}_gap_p50_s <= {most_p50}", p50 <= most_p50)
+        report.expect(f"{kind}_gap_p99_s <= {most_p99}", p99 <= most_p99)
+
+
+async def _run(
+    running: Deployment, options: argparse.Namespace, kinds: tuple[str, ...], report: Report
+) -> dict[str, list[float]]:
+    school = School.open(running.url)
+    gaps: dict[str, list[float]] = {kind: [] for kind in kinds}
+    try:
+        await running.settled()
+        for _ in range(options.classes):
+            await school.lesson(options.students)
+        report.say(f"{len(school.students)} students play")
+        for number in range(options.rounds):
+            for kind in kinds:
+                found = await one_fault(running, school, kind)
+                gaps[kind] += found
+                report.add_row(
+                    "faults",
+                    {
+                        "round": number,
+                        "fault": kind,
+                        "students": len(found),
+                        "gap_p50_s": _part(found, 0.5),
+                        "gap_longest_s": max(found),
+                    },
+                )
+                report.say(f"{kind}: longest gap {max(found):.2f} s of {len(found)} students")
+    finally:
+        await school.close()
+    return gaps
+
+
+async def one_fault(running: Deployment, school: School, kind: str) -> list[float]:
+    """Take away the node of the first class; return the longest gap of each student who was there."""
+    teacher = school.lessons[0].teacher
+    assert teacher.current is not None
+    node_id = teacher.current.node
+    hit = [s for s in school.students if s.current is not None and s.current.node == node_id]
+    began = time.monotonic()
+    stopped = None
+    if kind == "kill":
+        await running.kill(node_id)
+    elif kind == "stop":
+        stopped = await running.stop_node(node_id)
+    elif kind == "cut":
+        await running.cut(node_id)
+    else:
+        await running.drain(node_id)
+    try:
+        async with asyncio.timeout(LOST_WITHIN_S):
+            while any(s.current is None or s.current.node == node_id for s in (*hit, teacher)):
+                await asyncio.sleep(0.05)
+        await school.everybody_plays(began)
+        await asyncio.sleep(CALM_S)
+    except TimeoutError as error:
+        refusals = [student.refusals[-3:] for student in hit]
+        raise BenchmarkError(f"{kind}: not everybody came over: {refusals}") from error
+    finally:
+        if stopped is not None:
+            os.kill(stopped, signal.SIGCONT)
+        if kind == "cut":
+            running.mend()
+    gaps = [round(student.longest_gap(began), 3) for student in hit]
+    await running.settled()
+    return gaps
+
+
+def _part(values: list[float], part: float) -> float:
+    """Return a quantile, the value itself and none between two."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+
+
+def _own_network() -> None:
+    """Move this process, and all that it will start, into a network namespace with a loopback alone."""
+    if os.geteuid() != 0:
+        raise BenchmarkError("Cutting a node off the network needs root.")
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNET):
+        raise BenchmarkError(f"No network namespace: {os.strerror(ctypes.get_errno())}.")
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
