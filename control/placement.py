@@ -105,7 +105,7 @@ class Placement:
             self._read_at = -ROSTER_AGE_MAX_S  # the node died, or another process was quicker
         raise _no_capacity()
 
-    async def nodes(self) -> list[NodeAddress]:
+    async def living(self) -> list[NodeAddress]:
         """Return the nodes that live, shunned ones included, as of a second ago at the most."""
         return [known.address for known in (await self._nodes()).values()]
 

@@ -221,7 +221,7 @@ class Control:
 
     async def living_nodes(self) -> list[NodeAddress]:
         """Return the nodes whose leases run, as of a second ago at the most."""
-        return await self._placement.nodes()
+        return await self._placement.living()
 
     async def shun(self, node_id: UUID) -> None:
         """Take a node out of rotation for some seconds, for every process: its media does not answer.

@@ -93,10 +93,13 @@ class Deployment:
         """Wait until all nodes serve."""
         try:
             async with asyncio.timeout(SETTLE_S):
-                while list((await self.states()).values()) != ["serving"] * self.nodes:
+                while True:
+                    states = await self.states()
+                    if list(states.values()) == ["serving"] * self.nodes:
+                        return
                     await asyncio.sleep(0.1)
         except TimeoutError as error:
-            raise BenchmarkError(f"the nodes do not come back: {await self.states()}") from error
+            raise BenchmarkError("the nodes do not come back") from error
 
     async def place_of(self, node_id: str) -> tuple[int, int]:
         """Return a node's process id and its UDP port."""
@@ -126,9 +129,8 @@ class Deployment:
         os.kill(pid, signal.SIGSTOP)
         return pid
 
-    async def cut(self, node_id: str) -> None:
+    def cut(self, port: int) -> None:
         """Drop everything to and from a node's media ports, in our network namespace."""
-        _, port = await self.place_of(node_id)
         rules = "".join(
             f"{protocol} {end} {port} drop;"
             for protocol in ("udp", "tcp")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +21,15 @@ REQUEST_S = 3.0
 CONNECT_S = 5.0
 # A teacher who moves goes on sending to the old node until the students have followed.
 OVERLAP_S = 2.5
+
+
+async def until(what: Callable[[], bool], within_s: float = math.inf) -> None:
+    """Wait until something is true; TimeoutError."""
+    deadline = time.monotonic() + within_s
+    while not what():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        await asyncio.sleep(LOOK_S)
 
 
 class Connection:
@@ -144,15 +155,16 @@ class Person:
                 if not await self._connect():
                     await asyncio.sleep(RETRY_S)
                     continue
-                assert self.current is not None
-                while not (self.current.is_silent or self.current.moved):
-                    await asyncio.sleep(LOOK_S)
+                await until(self._is_to_go_on)
         finally:
             for task in self._closing:
                 task.cancel()
             await asyncio.gather(*self._closing, return_exceptions=True)
             if self.current is not None:
                 await self.current.close()
+
+    def _is_to_go_on(self) -> bool:
+        return self.current is not None and (self.current.is_silent or self.current.moved)
 
     async def _connect(self) -> bool:
         old, new = self.current, Connection(self)

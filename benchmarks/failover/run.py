@@ -11,6 +11,7 @@ import subprocess
 import time
 
 from benchmarks.failover.deployment import Deployment, deployment
+from benchmarks.failover.person import Person, until
 from benchmarks.failover.school import School
 from benchmarks.registry import BenchmarkError
 from benchmarks.report import Report
@@ -84,13 +85,11 @@ async def one_fault(running: Deployment, school: School, kind: str) -> list[floa
     elif kind == "stop":
         stopped = await running.stop_node(node_id)
     elif kind == "cut":
-        await running.cut(node_id)
+        running.cut((await running.place_of(node_id))[1])
     else:
         await running.drain(node_id)
     try:
-        async with asyncio.timeout(LOST_WITHIN_S):
-            while any(s.current is None or s.current.node == node_id for s in (*hit, teacher)):
-                await asyncio.sleep(0.05)
+        await until(lambda: all(_is_elsewhere(p, node_id) for p in (*hit, teacher)), LOST_WITHIN_S)
         await school.everybody_plays(began)
         await asyncio.sleep(CALM_S)
     except TimeoutError as error:
@@ -104,6 +103,10 @@ async def one_fault(running: Deployment, school: School, kind: str) -> list[floa
     gaps = [round(student.longest_gap(began), 3) for student in hit]
     await running.settled()
     return gaps
+
+
+def _is_elsewhere(person: Person, node_id: str) -> bool:
+    return person.current is not None and person.current.node != node_id
 
 
 def _part(values: list[float], part: float) -> float:

@@ -7,10 +7,10 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
-import aioice.ice
 import aiohttp
+import aioice.ice
 
-from benchmarks.failover.person import REQUEST_S, Person
+from benchmarks.failover.person import REQUEST_S, Person, until
 from benchmarks.registry import BenchmarkError
 
 PLAYING_S = 30.0
@@ -84,9 +84,7 @@ class School:
     async def everybody_plays(self, since: float = 0.0, within_s: float = PLAYING_S) -> None:
         """Wait until every student has had a packet since a moment, and lately; BenchmarkError."""
         try:
-            async with asyncio.timeout(within_s):
-                while not all(self._plays(student, since) for student in self.students):
-                    await asyncio.sleep(0.05)
+            await until(lambda: all(self._plays(s, since) for s in self.students), within_s)
         except TimeoutError as error:
             refusals = {code for student in self.students for code in student.refusals}
             raise BenchmarkError(f"Not everybody plays after {within_s} s: {refusals}") from error
