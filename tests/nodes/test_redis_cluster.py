@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest_asyncio
@@ -66,7 +67,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
 
 async def _join(ports: list[int]) -> None:
     """Give each server its share of the slots and let them know each other."""
-    servers = [redis.Redis(port=port, decode_responses=True) for port in ports]
+    servers: list[Any] = [redis.Redis(port=port, decode_responses=True) for port in ports]
     for server in servers:
         while True:
             try:
@@ -86,7 +87,7 @@ async def _join(ports: list[int]) -> None:
         await server.aclose()
 
 
-async def _info(server: redis.Redis) -> str:
+async def _info(server: Any) -> str:
     answer = await server.execute_command("CLUSTER", "INFO")
     return answer if isinstance(answer, str) else "".join(f"{k}:{v}\n" for k, v in answer.items())
 
