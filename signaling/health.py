@@ -7,8 +7,8 @@ credentials that only this boot of the node has (RFC 8489 section 9.1).
 Every process asks every node once a second, or as many as `CHECKS_PER_S_MAX` by chance, and asks again
 when a session is about to be opened on a node that has not answered for `FRESH_S`. Who does not answer
 is taken out of rotation for everybody (`Control.shun`). A process judges only nodes that have answered
-it before, since an address behind NAT may not be reachable from within; and when most of them fall
-silent at once it takes itself for the one that is cut off.
+it before, since an address behind NAT may not be reachable from within, and only while another one
+answers: else it may be cut off itself, and there is nowhere to go.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Health:
             return True
         if await self._ask(node, known) or known.answered_at == float("-inf"):
             return True
-        if self._is_cut_off():
+        if not self._hears_another(node.node_id):
             return True
         await self._control.shun(node.node_id)
         return False
@@ -127,23 +127,18 @@ class Health:
         some = random.sample(nodes, min(len(nodes), CHECKS_PER_S_MAX))
         watched = [(n, self._watched.setdefault(n.node_id, _Watched())) for n in some if n.media]
         answers = await asyncio.gather(*(self._ask(node, known) for node, known in watched))
-        silent = []
         for (node, known), answered in zip(watched, answers, strict=True):
             known.missed = 0 if answered else known.missed + 1
-            if known.missed >= ROUNDS_MAX and known.answered_at > float("-inf"):
-                silent.append(node)
-        if silent and self._is_cut_off():
-            log.warning("%d nodes are silent, most of all: not judging them", len(silent))
-            return
-        for node in silent:
-            await self._control.shun(node.node_id)
+            if known.missed < ROUNDS_MAX or known.answered_at == float("-inf"):
+                continue
+            if self._hears_another(node.node_id):
+                await self._control.shun(node.node_id)
+            elif known.missed == ROUNDS_MAX:
+                log.warning("node %s is silent, as are all others: not judging it", node.node_id)
 
-    def _is_cut_off(self) -> bool:
-        """Whether most of the nodes that have ever answered do not now: then it is not they."""
-        seen = [k for k in self._watched.values() if k.answered_at > float("-inf")]
-        fresh_s = time.monotonic() - (ROUNDS_MAX + 1) * INTERVAL_S
-        silent = [known for known in seen if known.answered_at < fresh_s]
-        return len(seen) > 2 and len(silent) > len(seen) / 2
+    def _hears_another(self, node_id: UUID) -> bool:
+        since = time.monotonic() - ROUNDS_MAX * INTERVAL_S - ANSWER_S
+        return any(k.answered_at > since for n, k in self._watched.items() if n != node_id)
 
     async def _ask(self, node: NodeAddress, known: _Watched) -> bool:
         """Check a node; who asks at the same time waits for the same answer."""

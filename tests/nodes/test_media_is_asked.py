@@ -72,11 +72,11 @@ async def test_a_silent_node_is_shunned_within_seconds_and_others_are_not() -> N
 
 
 async def test_who_comes_is_not_sent_to_a_node_that_died_a_moment_ago() -> None:
-    node = Node()
-    control = FakeControl(nodes=[node.address])
+    node, other = Node(), Node()
+    control = FakeControl(nodes=[node.address, other.address])
     watch = Health(control)
     loop = asyncio.get_running_loop()
-    assert await watch.works(node.address)
+    await watch._round(control.nodes)
     node.silence()
     await asyncio.sleep(health.FRESH_S)
     began = loop.time()
@@ -86,6 +86,7 @@ async def test_who_comes_is_not_sent_to_a_node_that_died_a_moment_ago() -> None:
     assert shunned(control) == {node.address.node_id}
     await watch.close()
     node.media.close()
+    other.media.close()
 
 
 async def test_an_answer_of_somebody_else_is_none() -> None:
@@ -138,6 +139,7 @@ async def test_who_hears_nobody_judges_nobody() -> None:
         node.silence()
     for _ in range(3):
         await watch._round(control.nodes)
+    assert await watch.works(nodes[0].address), "there is nowhere else to go"
     assert not shunned(control)
     await watch.close()
     for node in nodes:

@@ -39,7 +39,7 @@ class Cluster:
         found = []
         for port in self.ports:
             async with redis.Redis(port=port, decode_responses=True) as server:
-                found.append(await server.keys("*"))
+                found.append([str(key) for key in await server.keys("*")])
         return found
 
 
