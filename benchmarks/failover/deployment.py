@@ -101,6 +101,13 @@ class Deployment:
         except TimeoutError as error:
             raise BenchmarkError("the nodes do not come back") from error
 
+    async def out_of_rotation(self, node_id: str) -> float:
+        """Wait until a node gets no classes any more; return the seconds that took."""
+        began = time.monotonic()
+        while (await self.states()).get(node_id) == "serving":
+            await asyncio.sleep(0.1)
+        return time.monotonic() - began
+
     async def place_of(self, node_id: str) -> tuple[int, int]:
         """Return a node's process id and its UDP port."""
         sql = await asyncpg.connect(self.database_url)

@@ -80,10 +80,10 @@ def pids(running: Deployment, command: str) -> list[int]:
 async def test_a_node_that_dies_costs_seconds(running: Deployment, kind: str) -> None:
     school = await opened(running)
     try:
-        gaps = await one_fault(running, school, kind)
+        gaps, out_s = await one_fault(running, school, kind)
         print(f"{kind}: {gaps}")
         assert len(gaps) >= STUDENTS
-        assert max(gaps) <= 3.0
+        assert max(gaps) <= 3.0 and out_s <= 5.0
         assert sorted(gaps)[len(gaps) // 2] <= 2.0
         await assert_attendance(running, school)
     finally:
