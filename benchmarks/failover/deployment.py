@@ -104,9 +104,10 @@ class Deployment:
     async def out_of_rotation(self, node_id: str) -> float:
         """Wait until a node gets no classes any more; return the seconds that took."""
         began = time.monotonic()
-        while (await self.states()).get(node_id) == "serving":
+        while True:
+            if (await self.states()).get(node_id) != "serving":
+                return time.monotonic() - began
             await asyncio.sleep(0.1)
-        return time.monotonic() - began
 
     async def place_of(self, node_id: str) -> tuple[int, int]:
         """Return a node's process id and its UDP port."""

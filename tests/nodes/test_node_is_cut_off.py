@@ -10,6 +10,8 @@ import pytest
 
 from tests.lectern.running import ROOT, environment
 
+COMMAND = ["bench", "failover", "--json", "--rounds", "1", "--faults", "cut"]
+
 
 @pytest.mark.long
 @pytest.mark.netns
