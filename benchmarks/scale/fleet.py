@@ -83,7 +83,10 @@ class MadeUpNode:
             self._digest_at = time.monotonic() + DIGEST_INTERVAL_S
             digest = digest_of([(session, fence) for session, (fence, _) in self._held.items()])
         load = Load(len(self._held), len(self._of_class), 0, 0.0, 0.0)
-        beat = Beat(str(self.node_id), self._sequence, self._cursor, load, events, digest, sessions)
+        beat = Beat(
+            str(self.node_id), self._sequence, self._cursor, load,
+            events=events, digest=digest, sessions=sessions,
+        )  # fmt: skip
         try:
             answer = await self._beats.beat(beat, self._secret)
         except Refused:
