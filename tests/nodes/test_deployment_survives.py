@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 import asyncpg
 import pytest
+import redis.asyncio as redis
 
 from benchmarks.failover.deployment import Deployment, deployment
 from benchmarks.failover.person import Person, until
@@ -136,17 +137,21 @@ async def test_all_nodes_are_replaced_one_after_the_other(running: Deployment) -
 
 @pytest.mark.long
 @pytest.mark.timeout(300)
-async def test_redis_dies_and_nobody_notices(running: Deployment) -> None:
+async def test_redis_dies_and_is_emptied_and_nobody_notices(running: Deployment) -> None:
     school = await opened(running, classes=1)
     try:
         began = time.monotonic()
-        (server,) = pids(running, "redis-server")
-        os.kill(server, signal.SIGKILL)
+        (killed,) = pids(running, "redis-server")
+        os.kill(killed, signal.SIGKILL)
         late = await school.lesson(1)  # a class is made, placed and joined meanwhile
         await asyncio.sleep(3.0)
         assert max(s.longest_gap(began) for s in school.lessons[0].students) <= 0.5
-        await until(lambda: pids(running, "redis-server") not in ([], [server]), 20)
+        await until(lambda: pids(running, "redis-server") not in ([], [killed]), 20)
+        socket = os.path.realpath(running.data / "run" / "redis.sock")
+        async with redis.Redis(unix_socket_path=socket) as server:
+            assert await server.flushall()
         await school.everybody_plays(began)
+        assert max(s.longest_gap(began) for s in school.lessons[0].students) <= 0.5
         assert late.students[0].connections == 1
         assert all(s.connections == 1 for s in school.students), "somebody had to reconnect"
         await assert_attendance(running, school)
