@@ -24,6 +24,12 @@ STOP_S = 40.0
 SETTLE_S = 60.0
 DRAIN_S = 60.0
 TABLE = "lectern_bench"
+CHAIN = """table inet {table} {{
+chain input {{
+type filter hook input priority 0
+{rules}}}
+}}
+"""
 
 
 class Deployment:
@@ -140,14 +146,12 @@ class Deployment:
     def cut(self, port: int) -> None:
         """Drop everything to and from a node's media ports, in our network namespace."""
         rules = "".join(
-            f"{protocol} {end} {port} drop;"
+            f"{protocol} {end} {port} drop\n"
             for protocol in ("udp", "tcp")
             for end in ("dport", "sport")
         )
-        chain = f"chain input {{ type filter hook input priority 0; {rules} }}"
-        subprocess.run(
-            ["nft", "-f", "-"], input=f"table inet {TABLE} {{ {chain} }}", text=True, check=True
-        )
+        table = CHAIN.format(table=TABLE, rules=rules)
+        subprocess.run(["nft", "-f", "-"], input=table, text=True, check=True)
 
     def mend(self) -> None:
         subprocess.run(["nft", "delete", "table", "inet", TABLE], check=True)
