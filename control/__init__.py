@@ -6,19 +6,22 @@ What other packages use stands here; `signaling` calls these and never a query.
 from __future__ import annotations
 
 from control.classes import ClassEnd
+from control.database import AWAY
 from control.migrate import migrate
 from control.model import Account, Admission, NodeAddress
 from control.openapi import problem_responses
-from control.operators import Operators, User
+from control.operators import NodeLine, Operators, User
 from control.problem import Problem
 from control.service import Control
 
 __all__ = [
+    "AWAY",
     "Account",
     "Admission",
     "ClassEnd",
     "Control",
     "NodeAddress",
+    "NodeLine",
     "Operators",
     "Problem",
     "User",

@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -30,6 +31,8 @@ from wire.beat import (
     BeatAnswer,
     EndedClass,
     HeldSession,
+    Load,
+    MovedClass,
     Register,
     Registered,
     Revocation,
@@ -51,6 +54,15 @@ TRAVEL_MAX_S = 600.0
 FENCE_MAX = 2**62
 EPOCH_MAX = 2**62
 MS_AGO_MAX = 7 * 24 * 3600 * 1000
+# Beyond what one process can do, whatever the machine: such a load is no measurement.
+SESSIONS_MAX = 100_000
+EGRESS_MAX_BPS = 1_000_000_000_000
+CPU_MAX = 1024.0
+LAG_MAX_MS = 3_600_000.0
+# A node that says it holds less than this part of what it holds by our books is not believed: between
+# admission and connection, and between an end and its beat, the two differ by some.
+BELIEVED_MIN = 0.5
+BELIEVED_SESSIONS_MIN = 20
 
 
 class Refused(Exception):
@@ -84,7 +96,8 @@ class Beats:
     def __init__(self, database: Database, redis_map: RedisMap) -> None:
         self._database = database
         self._map = redis_map
-        self._working: dict[UUID, asyncio.Task[BeatAnswer]] = {}  # by node, the latest attempt
+        # The latest attempt, by node and secret: who does not know it gives nobody's attempt up.
+        self._working: dict[tuple[UUID, str], asyncio.Task[BeatAnswer]] = {}
         self._given_up: set[asyncio.Task[BeatAnswer]] = set()
 
     async def close(self) -> None:
@@ -121,17 +134,21 @@ class Beats:
     async def beat(self, message: Beat, secret: str) -> BeatAnswer:
         """Renew the lease, take the events, answer with what the node must know.
 
-        Refused 401 (unknown or another secret) or 410 (declared dead).
+        Refused 400 (a load that cannot be), 401 (unknown or another secret), 410 (declared dead) or
+        412 (this attempt or a later one was taken already: a replay, or overtaken on its way).
         """
         node_id = parse_uuid(message.node_id)
         if node_id is None:
             raise Refused(401, "unknown node")
+        if not _is_possible(message.load):
+            raise Refused(400, f"no node has such a load: {message.load}")
         hold = BeatAnswer(cursor=message.cursor, accepted=False, hold=True)
         task = asyncio.create_task(self._beat(node_id, message, secret), name=f"beat {node_id}")
         # A task of its own: cancelled, a statement takes its time until the database has heard of it.
-        self._give_up(node_id)
-        self._working[node_id] = task
-        task.add_done_callback(lambda done: self._forget(node_id, done))
+        key = node_id, secret
+        self._give_up(key)
+        self._working[key] = task
+        task.add_done_callback(lambda done: self._forget(key, done))
         await asyncio.wait([task], timeout=BEAT_TIMEOUT_S)
         if not task.done() or task.cancelled():
             log.warning("node %s holds: the database does not answer", node_id)
@@ -143,28 +160,23 @@ class Beats:
             log.warning("node %s holds: the database is away: %r", node_id, error)
             return hold
 
-    def _give_up(self, node_id: UUID) -> None:
-        earlier = self._working.pop(node_id, None)
+    def _give_up(self, key: tuple[UUID, str]) -> None:
+        earlier = self._working.pop(key, None)
         if earlier is not None:
             self._given_up.add(earlier)
             earlier.cancel()
 
-    def _forget(self, node_id: UUID, task: asyncio.Task[BeatAnswer]) -> None:
+    def _forget(self, key: tuple[UUID, str], task: asyncio.Task[BeatAnswer]) -> None:
         self._given_up.discard(task)
-        if self._working.get(node_id) is task:
-            del self._working[node_id]
+        if self._working.get(key) is task:
+            del self._working[key]
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.debug("beat of node %s: %r", node_id, error)
+            log.debug("beat of node %s: %r", key[0], error)
 
     async def _beat(self, node_id: UUID, message: Beat, secret: str) -> BeatAnswer:
-        latest, arrived_at = await self._renew(node_id, message, secret)
-        if latest > message.sequence:
-            # An attempt that its sender gave up: the world it describes is over.
-            return BeatAnswer(cursor=message.cursor, at=arrived_at.timestamp(), accepted=False)
+        arrived_at, draining = await self._renew(node_id, message, secret)
         said = _Said(node_id, _sent(message, arrived_at))
-        await self._map.remember_load(
-            node_id, busyness(message.load.sessions, message.load.classes)
-        )
+        await self._map.remember_load(node_id, busyness(message.load))
         events = [event for given in message.events if (event := _checked(given)) is not None]
         revoked: dict[tuple[str, int], Revocation] = {}
         try:
@@ -178,34 +190,47 @@ class Beats:
             log.exception("node %s: events broke a constraint and were not written", node_id)
             send_sessions = True
         cursor, ended = await self._notices(node_id, message.cursor, revoked)
+        moved: list[MovedClass] = []
+        if message.digest is not None:
+            # Whoever placed them anew told the node; it may not have heard.
+            found = await self._database.rows("node.moved", node_id)
+            moved = [MovedClass(str(f["class_id"]), f["placement_epoch"]) for f in found]
         return BeatAnswer(
             cursor=cursor,
             at=arrived_at.timestamp(),
             revoked=tuple(revoked.values()),
             ended_classes=tuple(ended),
             send_sessions=send_sessions,
+            draining=draining,
+            moved_classes=tuple(moved),
         )
 
-    async def _renew(self, node_id: UUID, message: Beat, secret: str) -> tuple[int, datetime]:
+    async def _renew(self, node_id: UUID, message: Beat, secret: str) -> tuple[datetime, bool]:
+        """Return when the beat came and whether the node drains."""
         load = message.load
         renewed = await self._database.row(
             "node.beat",
             node_id,
             secret,
-            LEASE_S,
+            0.0 if message.leaving else LEASE_S,
             message.sequence,
             load.sessions,
             load.classes,
             load.egress_bps,
             load.cpu,
             load.loop_lag_ms,
+            load.native_lag_ms,
+            message.draining,
         )
         if renewed is not None:
-            return renewed["beat_sequence"], renewed["alive_at"]
+            return renewed["alive_at"], renewed["draining"]
         known = await self._database.row("node.known", node_id, secret)
-        if known is not None and known["is_secret"]:
+        if known is None or not known["is_secret"]:
+            raise Refused(401, "unknown node or wrong secret")
+        if known["reaped"]:
             raise Refused(410, "this node was declared dead")
-        raise Refused(401, "unknown node or wrong secret")
+        # The world that it describes is over, and nobody's lease is renewed by an old word.
+        raise Refused(412, f"beat {message.sequence} came after {known['beat_sequence']}")
 
     async def _compare(
         self, said: _Said, message: Beat, revoked: dict[tuple[str, int], Revocation]
@@ -219,8 +244,17 @@ class Beats:
         ours = await self._database.rows("seat.of_node", said.node_id)
         everything = [(str(s["session_id"]), s["fence"]) for s in ours]
         connected = [(str(s["session_id"]), s["fence"]) for s in ours if s["connected"]]
+        await self._doubt(said.node_id, message.load, len(connected))
         # Between admission and the first packet only one side may know a session.
         return message.digest not in (digest_of(connected), digest_of(everything))
+
+    async def _doubt(self, node_id: UUID, load: Load, held: int) -> None:
+        """Take what a node holds by our books for its load where it says that it is far less."""
+        if held < BELIEVED_SESSIONS_MIN or load.sessions >= held * BELIEVED_MIN:
+            return
+        log.warning("node %s says %d sessions and holds %d", node_id, load.sessions, held)
+        await self._database.rows("node.correct_load", node_id, held)
+        await self._map.remember_load(node_id, busyness(replace(load, sessions=held)))
 
     async def _reconcile(
         self,
@@ -291,6 +325,21 @@ def _sent(message: Beat, arrived_at: datetime) -> datetime:
     if message.sent_at is None or not 0 < arrived_at.timestamp() - message.sent_at < TRAVEL_MAX_S:
         return arrived_at
     return datetime.fromtimestamp(message.sent_at, UTC)
+
+
+def _is_possible(load: Load) -> bool:
+    return (
+        0 <= load.sessions <= SESSIONS_MAX
+        and 0 <= load.classes <= SESSIONS_MAX
+        and 0 <= load.egress_bps <= EGRESS_MAX_BPS
+        and _is_between(load.cpu, CPU_MAX)
+        and _is_between(load.loop_lag_ms, LAG_MAX_MS)
+        and _is_between(load.native_lag_ms, LAG_MAX_MS)
+    )
+
+
+def _is_between(value: float, most: float) -> bool:
+    return math.isfinite(value) and 0 <= value <= most
 
 
 def _checked(event: SessionEvent) -> _Event | None:

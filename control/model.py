@@ -40,3 +40,7 @@ class NodeAddress:
     node_id: UUID
     internal_url: str  # http://host:port or unix:/path
     secret: str
+    # Where clients reach its media by UDP; empty where it was not asked for.
+    media: tuple[tuple[str, int], ...] = ()
+    # placement_epoch of the class that was asked for; 0: of none.
+    epoch: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
 from collections.abc import AsyncIterator
@@ -35,6 +36,18 @@ class User:
     is_operator: bool
     is_disabled: bool
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLine:
+    """One line of the list of nodes; `state` is serving, draining, unreachable or dead."""
+
+    node_id: UUID
+    state: str
+    sessions: int
+    classes: int
+    media: str
+    registered_at: datetime
 
 
 class Operators:
@@ -103,6 +116,26 @@ class Operators:
     async def make_operator(self, email: str) -> None:
         """Make a person an operator of this deployment."""
         await self._database.rows("account.make_operator", await self._account(email))
+
+    async def nodes(self) -> list[NodeLine]:
+        """Return every node that lives or has died lately."""
+        found = await self._database.rows("node.all")
+        return [
+            NodeLine(
+                node_id=node["node_id"],
+                state=node["state"],
+                sessions=node["sessions"],
+                classes=node["classes"],
+                media=" ".join(f"{host}:{port}" for host, port in json.loads(node["addresses"])),
+                registered_at=node["registered_at"],
+            )
+            for node in found
+        ]
+
+    async def drain(self, node_id: UUID) -> None:
+        """Let a node get no new classes and send away those it has; it hears so in its next beat."""
+        if await self._database.value("node.drain", node_id) is None:
+            raise Problem(404, "not_found", f"There is no living node {node_id}.")
 
     async def _account(self, email: str) -> UUID:
         found: UUID | None = await self._database.value(

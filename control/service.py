@@ -222,6 +222,15 @@ class Control:
         an excluded one: Redis makes it fast, PostgreSQL decides. Problem no_capacity."""
         return await self._placement.place(class_id, exclude)
 
+    async def living_nodes(self) -> list[NodeAddress]:
+        """Return the nodes whose leases run, as of a second ago at the most."""
+        return await self._placement.living()
+
+    async def shun(self, node_id: UUID) -> None:
+        """Take a node out of rotation for some seconds, for every process: its media does not answer.
+        Classes that it has are placed anew when somebody comes."""
+        await self._placement.shun(node_id)
+
     async def bind_session(self, admission: Admission, node_id: UUID) -> None:
         """Write down which node serves the session, before the session is opened there; Problem
         replaced where the session has lost its seat meanwhile."""
@@ -270,6 +279,7 @@ class Control:
     async def _register(self, request: web.Request) -> web.Response:
         secret = bearer(request)
         if not hmac.compare_digest(secret.encode(), self._cluster_secret.encode()):
+            log.warning("%s tried to register without the cluster secret", request.remote)
             return web.Response(status=401, text="wrong cluster secret")
         try:
             message = unpack(Register, await _internal_body(request))

@@ -44,6 +44,8 @@ class Child:
         self._stopping = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
+        # A node takes SIGTERM for a wish to send everybody elsewhere first.
+        self._stop_signal = signal.SIGINT if command == "sfu" else signal.SIGTERM
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._keep_running())
@@ -53,7 +55,7 @@ class Child:
         self._stopping.set()
         if self._task is None:
             return
-        self._signal(signal.SIGTERM)
+        self._signal(self._stop_signal)
         done, _ = await asyncio.wait([self._task], timeout=STOP_TIMEOUT_S)
         if not done:
             say(f"{self.name} does not stop; killing it")
@@ -101,7 +103,7 @@ class Child:
         self._process = process
         self._leftovers.add(process.pid)
         if self._stopping.is_set():  # a stop that came while the process was made saw none
-            self._signal(signal.SIGTERM)
+            self._signal(self._stop_signal)
         assert process.stdout is not None
         await _pass_on(process.stdout, self.name)
         code = await process.wait()

@@ -19,6 +19,7 @@ COMMANDS = {
     "web": "run one web process: pages, API, signaling",
     "sfu": "run one media node",
     "migrate": "bring the database's schema up to date",
+    "node": "list media nodes, or send everybody off one and let it stop",
     "user": "list accounts, or reset, disable, delete or promote one",
 }
 BENCH_HELP = "measure Lectern on this machine; `lectern bench --help` names the benchmarks"
@@ -61,6 +62,10 @@ def _parser() -> argparse.ArgumentParser:
             from lectern import user
 
             user.add_arguments(command)
+        if name == "node":
+            from lectern import node
+
+            node.add_arguments(command)
     commands.add_parser("bench", help=BENCH_HELP, add_help=False)
     return parser
 
@@ -74,6 +79,10 @@ def _run(options: argparse.Namespace) -> int:
         from lectern import user
 
         return user.main(settings, options.action, options.email)
+    if options.command == "node":
+        from lectern import node
+
+        return node.main(settings, options.action, options.node)
     return _entry(options.command)(settings)
 
 

@@ -73,19 +73,21 @@ def check_free(host: str, protocol: Protocol, ports: Iterable[int], flag: str) -
         _check_port(address, port, protocol, flag)
 
 
-def listening_socket(host: str, port: int) -> socket.socket:
+def listening_socket(host: str, port: int, *, shared: bool = False) -> socket.socket:
     """Return a socket that listens for TCP connections; "::" takes IPv4 as well.
 
+    A `shared` port is one of several processes, among which the kernel spreads connections.
     asyncio's own servers keep IPv4 out of an IPv6 socket. Raises OSError as bind() does.
     """
     address = resolve(host)
     if ":" not in address:
-        return socket.create_server((address, port), backlog=LISTEN_BACKLOG)
+        return socket.create_server((address, port), backlog=LISTEN_BACKLOG, reuse_port=shared)
     return socket.create_server(
         (address, port),
         family=socket.AF_INET6,
         dualstack_ipv6=address == "::",
         backlog=LISTEN_BACKLOG,
+        reuse_port=shared,
     )
 
 

@@ -100,7 +100,7 @@ class Settings:
     data: Path = _setting(
         Path(".lectern"),
         "directory of everything that is kept: the embedded database, secrets, sockets, logs",
-        *("up", "web", "sfu", "migrate", "demo", "user"),
+        *("up", "web", "sfu", "migrate", "demo", "user", "node"),
         parse=_path,
         metavar="DIR",
     )
@@ -175,6 +175,13 @@ class Settings:
     nodes: int = _setting(
         1, "media processes to run, one per core is best", "up", parse=_count, metavar="N"
     )
+    webs: int = _setting(
+        1,
+        "web processes to run on the port; while one dies or is replaced the others serve",
+        *("up", "web"),
+        parse=_count,
+        metavar="N",
+    )
     internal_listen: str | None = _setting(
         None,
         "where this process listens for Lectern's other processes: unix:/path or address:port; "
@@ -184,8 +191,8 @@ class Settings:
     )
     control_url: str | None = _setting(
         None,
-        "where a media node finds the internal listener of `lectern web`: unix:/path or "
-        "http://address:port; without it the socket in the data directory",
+        "where a media node finds the internal listeners of `lectern web`, with commas between them: "
+        "unix:/path or http://address:port; without it the socket in the data directory",
         "sfu",
         metavar="WHERE",
     )
@@ -207,12 +214,13 @@ class Settings:
         None,
         "PostgreSQL to use (postgresql://user:password@host/name); without it `lectern up` starts "
         "its own",
-        *("up", "web", "migrate", "user"),
+        *("up", "web", "migrate", "user", "node"),
         secret=True,
     )
     redis_url: str | None = _setting(
         None,
-        "Redis to use (redis://host:6379/0); without it `lectern up` starts its own",
+        "Redis to use (redis://host:6379/0, of a cluster redis+cluster://host:6379,host:6379); "
+        "without it `lectern up` starts its own",
         *("up", "web"),
         secret=True,
     )

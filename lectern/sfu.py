@@ -21,7 +21,7 @@ DESCRIPTORS_MAX = 16_384
 
 
 def main(settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT."""
+    """Run until SIGINT, a second SIGTERM, or SIGTERM and nobody is left."""
     lifeline.hold()
     if lifeline.SUPERVISOR not in os.environ:  # it has looked before it started anything
         check_media_free(settings)
@@ -52,11 +52,19 @@ async def run(settings: Settings) -> None:
         data_dir=settings.data,
         version=VERSION,
     )
-    # The node ends its sessions and says so to control when it is cancelled.
-    node = asyncio.ensure_future(sfu.node.run(config))
+    # SIGTERM sends everybody elsewhere first. The node ends its sessions and says so to control when
+    # it is cancelled.
+    drain = asyncio.Event()
+    node = asyncio.ensure_future(sfu.node.run(config, drain=drain))
+
+    def terminate() -> None:
+        if drain.is_set():
+            node.cancel()
+        drain.set()
+
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, node.cancel)
+    loop.add_signal_handler(signal.SIGTERM, terminate)
+    loop.add_signal_handler(signal.SIGINT, node.cancel)
     try:
         await node
     except asyncio.CancelledError:

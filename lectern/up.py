@@ -81,7 +81,10 @@ class Supervisor:
         if self._stop_asked:
             return
         await asyncio.to_thread(migrate, settings.database_url or "")
-        self._web = [Child("web", "web", _web_environment(settings, places), leftovers)]
+        self._web = [
+            Child(_web_name(settings, n), "web", _web_environment(settings, places, n), leftovers)
+            for n in range(settings.webs)
+        ]
         self._nodes = [
             Child(f"sfu {number}", "sfu", _node_environment(settings, places, number), leftovers)
             for number in range(settings.nodes)
@@ -131,9 +134,17 @@ class Supervisor:
             await asyncio.to_thread(self._redis.stop)
 
 
-def _web_environment(settings: Settings, places: Places) -> dict[str, str]:
+def _web_name(settings: Settings, number: int) -> str:
+    return "web" if settings.webs == 1 else f"web {number}"
+
+
+def _internal_url(places: Places, number: int) -> str:
+    return f"unix:{places.run / ('web.sock' if number == 0 else f'web-{number}.sock')}"
+
+
+def _web_environment(settings: Settings, places: Places, number: int) -> dict[str, str]:
     return dataclasses.replace(
-        settings, internal_listen=f"unix:{places.run / 'web.sock'}"
+        settings, internal_listen=_internal_url(places, number)
     ).environment()
 
 
@@ -147,7 +158,7 @@ def _node_environment(settings: Settings, places: Places, number: int) -> dict[s
         advertise=tuple(shifted(advertised, number) for advertised in settings.advertise),
         nodes=1,
         internal_listen=f"unix:{places.run / f'sfu-{number}.sock'}",
-        control_url=f"unix:{places.run / 'web.sock'}",
+        control_url=",".join(_internal_url(places, web) for web in range(settings.webs)),
         database_url=None,
         redis_url=None,
     ).environment()

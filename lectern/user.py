@@ -5,15 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import asyncpg
 
 from control import Operators, Problem, User
-from lectern.data_lock import DataInUse, lock
-from lectern.embedded import Places, Postgres
-from lectern.migrate import migrate
+from lectern.database import database_of
 from lectern.settings import SettingError, Settings
 
 ACTIONS = {
@@ -46,7 +42,7 @@ def main(settings: Settings, action: str, email: str | None) -> int:
             if action == "list"
             else f"lectern user {action} needs the e-mail address of the account."
         )
-    with _database(settings) as url:
+    with database_of(settings) as url:
         try:
             return asyncio.run(_do(url, action, email or ""))
         except Problem as problem:
@@ -54,27 +50,6 @@ def main(settings: Settings, action: str, email: str | None) -> int:
             return FAILED
         except (OSError, asyncpg.PostgresError) as error:
             raise SettingError(f"The database cannot be reached: {error}") from error
-
-
-@contextmanager
-def _database(settings: Settings) -> Iterator[str]:
-    """Give the URL of the database: the one named, the one that runs, or one started for this."""
-    if settings.database_url is not None:
-        yield settings.database_url
-        return
-    places = Places.prepare(settings.data)
-    try:
-        held = lock(places.data)
-    except DataInUse:
-        yield Postgres.running_url(places)  # `lectern up` has it, and its database runs
-        return
-    with held:
-        server = Postgres.start(places)
-        try:
-            migrate(server.url())
-            yield server.url()
-        finally:
-            server.stop()
 
 
 async def _do(url: str, action: str, email: str) -> int:

@@ -76,7 +76,7 @@ async def _serve(
         await _listen_internally(runners[0], settings)
         await aiohttp.web.SockSite(
             runners[1],
-            listening_socket(settings.host, settings.port),
+            listening_socket(settings.host, settings.port, shared=settings.webs > 1),
             ssl_context=tls_context(settings),
         ).start()
         logger.info("serving on %s port %d", settings.host, settings.port)

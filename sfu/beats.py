@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 RETRY_MIN_S = 0.25
 RETRY_MAX_S = 2.0
+# While sessions are sent elsewhere: who has arrived there is heard in the answers.
+HURRIED_S = 0.25
 GATHER_S = 0.03  # ends that come together travel together
 FAREWELL_S = 2.0
 FAREWELL_BEATS_MAX = 4
@@ -65,6 +67,10 @@ class Happening:
 class BeatingNode(Protocol):
     """What the beats ask of the node, and tell it."""
 
+    @property
+    def draining(self) -> bool: ...
+    @property
+    def moving(self) -> bool: ...
     def held(self) -> list[HeldSession]: ...
     def load(self) -> Load: ...
     def registration(self, identity: Identity) -> Register: ...
@@ -91,6 +97,7 @@ class Beats:
         self._answered_at_s = 0.0
         self._complained = False
         self._clock = ControlClock()
+        self._leaving = False
 
     @property
     def serving(self) -> bool:
@@ -100,6 +107,10 @@ class Beats:
     @property
     def registered(self) -> bool:
         return self._registered
+
+    def hurry(self) -> None:
+        """Beat at once: control is to know something now."""
+        self._wake.set()
 
     def tell(self, happening: Happening) -> None:
         """Put an event into the outbox; an end is sent at once."""
@@ -127,9 +138,11 @@ class Beats:
             return
         try:
             async with asyncio.timeout(FAREWELL_S):
+                self._leaving = True
                 for _ in range(FAREWELL_BEATS_MAX):
+                    is_last = not self._outbox
                     await self._beat()
-                    if not self._outbox:
+                    if is_last:
                         return
         except (ControlUnreachable, BeatRefused, TimeoutError) as error:
             log.warning("control did not hear the last ends: %s", error)
@@ -170,7 +183,8 @@ class Beats:
                 continue
             if not accepted:
                 self._wake.clear()  # what cannot be written now is not worth hurrying for
-            await self._pause(started_at_s + BEAT_INTERVAL_S - time.monotonic())
+            interval_s = HURRIED_S if self._node.moving else BEAT_INTERVAL_S
+            await self._pause(started_at_s + interval_s - time.monotonic())
 
     async def _pause(self, interval_s: float) -> None:
         try:
@@ -204,6 +218,8 @@ class Beats:
                 sent_at=self._clock.at(sent_at_s),
                 digest=digest,
                 sessions=tuple(held) if asked else None,
+                draining=self._node.draining,
+                leaving=self._leaving and not self._outbox,
             ),
             self.identity.secret,
         )

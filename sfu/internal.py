@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import logging
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from wire import codec
 from wire.session import (
     CloseClass,
     CloseSession,
+    MoveClass,
     OpenSession,
     PatchSession,
     Refusal,
@@ -21,12 +23,15 @@ from wire.session import (
     SessionPatched,
 )
 
+log = logging.getLogger(__name__)
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 STATUS_OF = {
     "stale": 409,
     "no_capacity": 503,
     "wrong_node": 503,
+    "draining": 503,
     "unknown_session": 404,
     "bad_message": 400,
 }
@@ -49,6 +54,7 @@ class ServingNode(Protocol):
     def patch_session(self, session_id: str, message: PatchSession) -> SessionPatched: ...
     def close_session(self, session_id: str, message: CloseSession) -> None: ...
     def end_class(self, class_id: str, epoch: int) -> None: ...
+    def move_class(self, class_id: str, epoch: int) -> None: ...
 
 
 class InternalServer:
@@ -66,6 +72,7 @@ class InternalServer:
                 web.patch("/sessions/{session_id}", self._patch),
                 web.delete("/sessions/{session_id}", self._close),
                 web.delete("/classes/{class_id}", self._end_class),
+                web.post("/classes/{class_id}/move", self._move_class),
                 web.get("/health", self._health),
             ]
         )
@@ -94,10 +101,12 @@ class InternalServer:
         expected = f"Bearer {self._node.secret}".encode()
         given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
         if not hmac.compare_digest(expected, given):
+            log.warning("%s %s refused: not by our secret", request.method, request.path)
             return _refusal(401, Refusal("wrong_node", "the bearer is not this node's secret"))
         try:
             return await handler(request)
         except Refused as refused:
+            log.info("%s %s refused: %s", request.method, request.path, refused)
             return _refusal(STATUS_OF[refused.refusal.code], refused.refusal)
         except codec.WireError as error:
             return _refusal(400, Refusal("bad_message", str(error)))
@@ -118,6 +127,11 @@ class InternalServer:
     async def _end_class(self, request: web.Request) -> web.Response:
         message = codec.unpack(CloseClass, await request.read())
         self._node.end_class(request.match_info["class_id"], message.epoch)
+        return web.Response(status=204)
+
+    async def _move_class(self, request: web.Request) -> web.Response:
+        message = codec.unpack(MoveClass, await request.read())
+        self._node.move_class(request.match_info["class_id"], message.epoch)
         return web.Response(status=204)
 
     async def _health(self, request: web.Request) -> web.Response:

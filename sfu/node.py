@@ -15,6 +15,7 @@ from sfu.config import Advertised, NodeConfig
 from sfu.control_client import ControlClient
 from sfu.internal import InternalServer, Refused
 from sfu.live import encode
+from sfu.moves import Moves
 from sfu.negotiation import Credentials, Ssrcs, make_answer
 from sfu.outbox import Outbox
 from sfu.presence import How
@@ -28,6 +29,7 @@ from wire.session import (
     PatchSession,
     SessionOpened,
     SessionPatched,
+    probe_credentials_of,
     resume_secret_of,
 )
 
@@ -61,16 +63,18 @@ RESTING_S = 15 * 60.0
 RESTING_ROOMS_MAX = 1000
 
 
-async def run(config: NodeConfig) -> None:
+async def run(config: NodeConfig, *, drain: asyncio.Event | None = None) -> None:
     """Serve until cancelled; then every session ends `node_drained` and control hears of it.
 
+    Where `drain` is set, or control asks for it, sessions are sent elsewhere first, and it returns
+    when none is left.
     Raises OSError where a media port or the internal listener cannot be bound.
     """
     from sfu._core import Media
 
     media = Media(host=config.host, port=config.udp_port, tcp_port=config.tcp_port)
     try:
-        await Node(config, media).run()
+        await Node(config, media).run(drain)
     finally:
         media.close()
 
@@ -104,6 +108,9 @@ class Node:
         self._meter = _Meter()
         self._ticked_at_s = time.monotonic()
         self._settled_at_s = 0.0
+        self._moves = Moves(self.rooms, self._beats.hurry)
+        # Whose checks are answered, by which session of the core.
+        self._probed: tuple[Identity, int] | None = None
 
     @property
     def secret(self) -> str:
@@ -119,8 +126,8 @@ class Node:
 
     # Life.
 
-    async def run(self) -> None:
-        """Serve until cancelled."""
+    async def run(self, drain: asyncio.Event | None = None) -> None:
+        """Serve until cancelled, or drained: because `drain` was set or control wanted it."""
         loop = asyncio.get_running_loop()
         await self._internal.start()
         self.url = self._config.internal_url or self._internal.url
@@ -129,17 +136,26 @@ class Node:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 beats = group.create_task(self._beats.run())
-                group.create_task(self._tick())
+                tasks = [beats, group.create_task(self._tick())]
+                if drain is not None:
+                    tasks.append(group.create_task(self._drain_when(drain)))
                 self.ready.set()
                 try:
-                    await asyncio.Event().wait()
+                    await self._moves.drained.wait()
+                    log.info("drained")
                 finally:
                     beats.cancel()
                     await self._stop()
+                for task in tasks:
+                    task.cancel()
         finally:
             loop.remove_reader(self._media.fileno())
             await self._internal.stop()
             await self._client.close()
+
+    async def _drain_when(self, asked: asyncio.Event) -> None:
+        await asked.wait()
+        self._moves.drain()
 
     async def _stop(self) -> None:
         self._group = None  # nothing new from here on
@@ -176,6 +192,8 @@ class Node:
         """Make a session that waits for its browser; Refused."""
         if self._group is None or not self._beats.serving:
             raise Refused("wrong_node", "the node is not registered, or about to stop")
+        if not self._moves.takes(message.class_id, message.placement):
+            raise Refused("draining", f"class {message.class_id} has gone elsewhere")
         earlier = self.sessions.get(message.session_id)
         if earlier is not None and earlier.fence >= message.fence:
             raise Refused("stale", f"session has fence {earlier.fence} already")
@@ -245,7 +263,19 @@ class Node:
                 if session.opening.epoch <= epoch:
                     session.end("class_ended")
 
+    def move_class(self, class_id: str, epoch: int) -> None:
+        """Send a class's sessions of placements before `epoch` to where it is now."""
+        self._moves.move(class_id, epoch)
+
     # What the beats ask and tell (`sfu.beats`).
+
+    @property
+    def draining(self) -> bool:
+        return self._moves.draining
+
+    @property
+    def moving(self) -> bool:
+        return self._moves.under_way
 
     def held(self) -> list[HeldSession]:
         return [
@@ -254,13 +284,16 @@ class Node:
         ]
 
     def load(self) -> Load:
+        counted = self._media.stats()
         return self._meter.load(
             sessions=len(self.sessions),
             classes=len(self.rooms),
-            bytes_out=self._media.stats().get("bytes_out", 0),
+            bytes_out=counted.get("bytes_out", 0),
+            native_lag_us=counted.get("loop_lag_us_max", 0),
         )
 
     def registration(self, identity: Identity) -> Register:
+        self._answer_probes(identity)
         return Register(
             node_id=identity.node_id,
             secret=identity.secret,
@@ -274,12 +307,27 @@ class Node:
             self._end(revocation.session_id, revocation.fence, revocation.reason)
         for ended in answer.ended_classes:
             self.end_class(ended.class_id, ended.epoch)
+        for moved in answer.moved_classes:
+            self._moves.move(moved.class_id, moved.epoch)
+        if answer.draining:
+            self._moves.drain()
 
     def drop_all(self, reason: EndReason) -> None:
         for session in list(self.sessions.values()):
             session.end(reason)
 
     # Leaves.
+
+    def _answer_probes(self, identity: Identity) -> None:
+        """Let the media thread answer the checks of whoever knows this boot's secret."""
+        if self._probed is not None:
+            if self._probed[0] is identity:
+                return
+            self._media.remove_session(self._probed[1])
+        self._sessions_made += 1
+        ufrag, pwd = probe_credentials_of(identity.secret)
+        self._media.add_session(self._sessions_made, ice_ufrag=ufrag, ice_pwd=pwd)
+        self._probed = identity, self._sessions_made
 
     def _room(self, class_id: str) -> Room:
         room = self.rooms.get(class_id)
@@ -330,7 +378,10 @@ class Node:
     def _end(self, session_id: str, fence: int, reason: EndReason) -> None:
         def end() -> None:
             session = self.sessions.get(session_id)
-            if session is not None and session.fence <= fence:
+            if session is None or session.fence > fence:
+                return
+            # Its person has gone elsewhere, and may not have arrived yet.
+            if reason != "replaced" or not self._moves.revoked(session):
                 session.end(reason)
 
         self._when_settled(end)
@@ -396,6 +447,7 @@ class Node:
             for room in list(self.rooms.values()):
                 room.tick(now_s)
             self._forget_resting(now_s)
+            self._moves.tick(now_s)
             for number, session in list(self._by_number.items()):
                 if (number + ticks) % PING_TICKS == 0:
                     session.send(PING)
@@ -425,7 +477,7 @@ class _Meter:
     def lag(self, late_s: float) -> None:
         self._lag_s = max(self._lag_s, late_s)
 
-    def load(self, *, sessions: int, classes: int, bytes_out: int) -> Load:
+    def load(self, *, sessions: int, classes: int, bytes_out: int, native_lag_us: int) -> Load:
         now_s, cpu_s = time.monotonic(), time.process_time()
         span_s = max(now_s - self._asked_at_s, 0.001)
         load = Load(
@@ -434,6 +486,7 @@ class _Meter:
             egress_bps=round((bytes_out - self._bytes_out) * 8 / span_s),
             cpu=round((cpu_s - self._cpu_s) / span_s, 3),
             loop_lag_ms=round(self._lag_s * 1000, 1),
+            native_lag_ms=round(native_lag_us / 1000, 1),
         )
         self._asked_at_s, self._cpu_s, self._bytes_out = now_s, cpu_s, bytes_out
         self._lag_s = 0.0

@@ -134,6 +134,11 @@ class Session:
         return self.opening.role == "publisher"
 
     @property
+    def hears(self) -> bool:
+        """Whether its client can be told something now."""
+        return self._state == "connected" and self._live is not None and self._live.is_open
+
+    @property
     def ignored_messages(self) -> int:
         return self._live.ignored_messages if self._live else 0
 
@@ -192,6 +197,7 @@ class Session:
             self._live.send_state(kind, data)
 
     def send(self, data: bytes) -> None:
+        """Send a message on the live channel, if there is one with room."""
         if self._live is not None:
             self._live.send(data)
 

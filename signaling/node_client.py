@@ -12,6 +12,7 @@ from wire import codec
 from wire.session import (
     CloseClass,
     CloseSession,
+    MoveClass,
     OpenSession,
     PatchSession,
     Refusal,
@@ -20,7 +21,7 @@ from wire.session import (
 )
 
 CONNECT_S = 1.5
-OPEN_S = 4.0  # a node answers in milliseconds; beyond this another one is tried
+OPEN_S = 2.0  # a node answers in milliseconds; beyond this another one is tried
 CLOSE_S = 1.5
 UNIX_CLIENTS_MAX = 64  # nodes on this machine
 
@@ -82,6 +83,10 @@ class NodeClient:
     async def close_class(self, node: NodeAddress, class_id: str, message: CloseClass) -> None:
         """Empty a class that has ended; NodeUnreachable or NodeRefused."""
         await self._request(node, "DELETE", f"/classes/{class_id}", message, CLOSE_S)
+
+    async def move_class(self, node: NodeAddress, class_id: str, message: MoveClass) -> None:
+        """Send a class's sessions elsewhere; NodeUnreachable or NodeRefused."""
+        await self._request(node, "POST", f"/classes/{class_id}/move", message, CLOSE_S)
 
     async def _ask(
         self, node: NodeAddress, method: str, path: str, message: Any, kind: type[T], limit_s: float

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Coroutine
+from typing import Any
 
 from aiohttp import web
 
@@ -10,53 +13,84 @@ from control import Admission, Control, NodeAddress, Problem
 from signaling import fault
 from signaling.answer import write_answer
 from signaling.fragment import entity_tag
+from signaling.health import Health
 from signaling.node_client import NodeClient, NodeRefused, NodeUnreachable
 from signaling.sdp import ReadOffer
-from wire.session import CloseSession, OpenSession, SessionOpened
+from wire.session import CloseSession, MoveClass, OpenSession, SessionOpened
 
 log = logging.getLogger(__name__)
 
-PLACEMENTS_MAX = 2  # the class's node, and one chosen anew without it
+# The class's node, and those chosen anew without it: a few can have failed together.
+PLACEMENTS_MAX = 4
 RETRY_AFTER_S = 2
+TELLINGS_MAX = 256
 
 
-async def open_on_a_node(
-    control: Control, nodes: NodeClient, admission: Admission, read: ReadOffer
-) -> web.Response:
-    """Return the 201 of a session that a node has opened.
+class Opening:
+    """Opens sessions; what it still has to tell to nodes that failed is told beside the answers."""
 
-    Where no node opens it, the admission is undone and Problem no_capacity or try_again raised.
-    """
-    fault.after_commit()
-    try:
-        node, opened = await _place(control, nodes, admission, read)
-    except Problem:
-        await control.abandon(admission, "never_connected")
-        raise
-    session_id = str(admission.session_id)
-    return web.Response(
-        status=201,
-        content_type="application/sdp",
-        text=write_answer(read, opened.answer),
-        headers={
-            "Location": f"/live/sessions/{node.node_id}/{session_id}",
-            "ETag": entity_tag(session_id, read.offer.ice_ufrag),
-            "Accept-Patch": "application/trickle-ice-sdpfrag",
-            "Lectern-Resume": f"{session_id}.{opened.resume_secret}",
-            "Cache-Control": "no-store",
-        },
-    )
+    def __init__(self, control: Control, nodes: NodeClient, health: Health) -> None:
+        self._control = control
+        self._nodes = nodes
+        self._health = health
+        self._tellings: set[asyncio.Task[None]] = set()
 
+    async def close(self) -> None:
+        for task in self._tellings:
+            task.cancel()
+        await asyncio.gather(*self._tellings, return_exceptions=True)
 
-async def _place(
-    control: Control, nodes: NodeClient, admission: Admission, read: ReadOffer
-) -> tuple[NodeAddress, SessionOpened]:
-    failed: list[NodeAddress] = []
-    for _ in range(PLACEMENTS_MAX):
-        node = await control.place(admission.class_id, exclude=frozenset(n.node_id for n in failed))
-        await control.bind_session(admission, node.node_id)
+    async def open(self, admission: Admission, read: ReadOffer) -> web.Response:
+        """Return the 201 of a session that a node has opened.
+
+        Where no node opens it, the admission is undone and Problem no_capacity or try_again raised.
+        """
+        fault.after_commit()
         try:
-            return node, await nodes.open_session(node, _message(admission, read))
+            node, opened = await self._place(admission, read)
+        except Problem:
+            await self._control.abandon(admission, "never_connected")
+            raise
+        session_id = str(admission.session_id)
+        return web.Response(
+            status=201,
+            content_type="application/sdp",
+            text=write_answer(read, opened.answer),
+            headers={
+                "Location": f"/live/sessions/{node.node_id}/{session_id}",
+                "ETag": entity_tag(session_id, read.offer.ice_ufrag),
+                "Accept-Patch": "application/trickle-ice-sdpfrag",
+                "Lectern-Resume": f"{session_id}.{opened.resume_secret}",
+                "Cache-Control": "no-store",
+            },
+        )
+
+    async def _place(
+        self, admission: Admission, read: ReadOffer
+    ) -> tuple[NodeAddress, SessionOpened]:
+        failed: list[NodeAddress] = []
+        for _ in range(PLACEMENTS_MAX):
+            exclude = frozenset(node.node_id for node in failed)
+            node = await self._control.place(admission.class_id, exclude=exclude)
+            opened = await self._try(node, admission, read)
+            if opened is not None:
+                self._tell(self._send_after(failed, node.epoch, str(admission.class_id)))
+                return node, opened
+            failed.append(node)
+        raise Problem(
+            503, "no_capacity", "No media server is free; try again.", retry_after_s=RETRY_AFTER_S
+        )
+
+    async def _try(
+        self, node: NodeAddress, admission: Admission, read: ReadOffer
+    ) -> SessionOpened | None:
+        """Return what the node has opened, None where another one is to be asked."""
+        # The class's node may have died a moment ago, and whoever comes may come because of that.
+        if not await self._health.works(node):
+            return None
+        await self._control.bind_session(admission, node.node_id)
+        try:
+            return await self._nodes.open_session(node, _message(admission, read, node.epoch))
         except NodeRefused as error:
             log.warning("node %s refused a session: %s", node.node_id, error)
             if error.refusal.code == "stale":
@@ -66,24 +100,36 @@ async def _place(
                 ) from error
         except NodeUnreachable as error:
             log.warning("%s", error)
-            await _forget(nodes, node, admission)
-        failed.append(node)
-    raise Problem(
-        503, "no_capacity", "No media server is free; try again.", retry_after_s=RETRY_AFTER_S
-    )
+            self._tell(self._forget(node, admission))
+        return None
+
+    def _tell(self, telling: Coroutine[Any, Any, None]) -> None:
+        if len(self._tellings) >= TELLINGS_MAX:
+            telling.close()  # the nodes' beats heal it
+            return
+        task = asyncio.create_task(telling, name="telling a node")
+        self._tellings.add(task)
+        task.add_done_callback(self._tellings.discard)
+
+    async def _send_after(self, failed: list[NodeAddress], epoch: int, class_id: str) -> None:
+        """Let nodes that did not take the class any more send away whom they still have of it."""
+        for node in failed:
+            try:
+                await self._nodes.move_class(node, class_id, MoveClass(epoch))
+            except (NodeRefused, NodeUnreachable) as error:
+                log.info("a node will hear in a later beat that a class has gone: %s", error)
+
+    async def _forget(self, node: NodeAddress, admission: Admission) -> None:
+        """Close what a node may have opened without telling us; it may also be dead."""
+        message = CloseSession(admission.fence, "never_connected")
+        try:
+            await self._nodes.close_session(node, str(admission.session_id), message)
+        except (NodeRefused, NodeUnreachable):
+            # The digest of its next beats finds the difference.
+            log.info("node %s could not be told to forget a session", node.node_id)
 
 
-async def _forget(nodes: NodeClient, node: NodeAddress, admission: Admission) -> None:
-    """Close what a node may have opened without telling us; it may also be dead."""
-    message = CloseSession(admission.fence, "never_connected")
-    try:
-        await nodes.close_session(node, str(admission.session_id), message)
-    except (NodeRefused, NodeUnreachable):
-        # The digest of its next beats finds the difference.
-        log.info("node %s could not be told to forget a session", node.node_id)
-
-
-def _message(admission: Admission, read: ReadOffer) -> OpenSession:
+def _message(admission: Admission, read: ReadOffer, placement: int) -> OpenSession:
     return OpenSession(
         session_id=str(admission.session_id),
         fence=admission.fence,
@@ -95,4 +141,5 @@ def _message(admission: Admission, read: ReadOffer) -> OpenSession:
         class_title=admission.class_title,
         capacity=admission.capacity,
         epoch=admission.epoch,
+        placement=placement,
     )

@@ -11,7 +11,9 @@ from aiohttp import web
 
 from control import ClassEnd, Control, NodeAddress, Problem
 from signaling import description
+from signaling.health import Health
 from signaling.node_client import NodeClient, NodeRefused, NodeUnreachable
+from signaling.opening import Opening
 from signaling.resource import SessionResource
 from signaling.sdp import BadOffer
 from signaling.whep import Whep
@@ -32,14 +34,17 @@ class Signaling:
     def __init__(self, control: Control) -> None:
         self._control = control
         self._nodes = NodeClient()
+        self._health = Health(control)
+        self._opening = Opening(control, self._nodes, self._health)
         self._tellings: set[asyncio.Task[None]] = set()
         control.when_class_ends(self._empty_nodes)
-        self._whip = Whip(control, self._nodes)
-        self._whep = Whep(control, self._nodes)
+        self._whip = Whip(control, self._opening)
+        self._whep = Whep(control, self._opening)
         self._resource = SessionResource(control, self._nodes)
 
     async def open(self) -> Signaling:
-        """Be ready; connections to nodes are made when they are needed."""
+        """Begin to watch the nodes; connections to them are made when they are needed."""
+        self._health.start()
         return self
 
     async def close(self) -> None:
@@ -47,6 +52,8 @@ class Signaling:
         for task in self._tellings:
             task.cancel()
         await asyncio.gather(*self._tellings, return_exceptions=True)
+        await self._opening.close()
+        await self._health.close()
         await self._nodes.close()
 
     async def __aenter__(self) -> Signaling:

@@ -8,9 +8,8 @@ from aiohttp import web
 
 from control import Control
 from signaling.body import OFFER_TYPE, read_sdp
-from signaling.node_client import NodeClient
 from signaling.offer import read_offer
-from signaling.opening import open_on_a_node
+from signaling.opening import Opening
 from signaling.paths import path_id
 from signaling.resume import resumed
 
@@ -18,9 +17,9 @@ from signaling.resume import resumed
 class Whep:
     """The endpoints of a class's link and of the class itself, for those who hold a seat."""
 
-    def __init__(self, control: Control, nodes: NodeClient) -> None:
+    def __init__(self, control: Control, opening: Opening) -> None:
         self._control = control
-        self._nodes = nodes
+        self._opening = opening
 
     async def post_link(self, request: web.Request) -> web.Response:
         """Join by the link; `?takeover=1` leaves another class, `?resume=` continues a session."""
@@ -43,4 +42,4 @@ class Whep:
             takeover=request.query.get("takeover") == "1",
             resume_of=await resumed(self._control, account, request),
         )
-        return await open_on_a_node(self._control, self._nodes, admission, read)
+        return await self._opening.open(admission, read)

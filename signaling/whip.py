@@ -6,9 +6,8 @@ from aiohttp import web
 
 from control import Control
 from signaling.body import OFFER_TYPE, read_sdp
-from signaling.node_client import NodeClient
 from signaling.offer import read_offer
-from signaling.opening import open_on_a_node
+from signaling.opening import Opening
 from signaling.paths import path_id
 from signaling.resume import resumed
 
@@ -16,9 +15,9 @@ from signaling.resume import resumed
 class Whip:
     """The endpoint of each class; its session resources are `signaling.resource`."""
 
-    def __init__(self, control: Control, nodes: NodeClient) -> None:
+    def __init__(self, control: Control, opening: Opening) -> None:
         self._control = control
-        self._nodes = nodes
+        self._opening = opening
 
     async def post(self, request: web.Request) -> web.Response:
         """Publish into a class that is one's own; a second session replaces the first.
@@ -31,4 +30,4 @@ class Whip:
         read = read_offer(await read_sdp(request, OFFER_TYPE), "publisher")
         resume_of = await resumed(self._control, account, request)
         admission = await self._control.admit_host(account, class_id, resume_of=resume_of)
-        return await open_on_a_node(self._control, self._nodes, admission, read)
+        return await self._opening.open(admission, read)

@@ -9,8 +9,9 @@ Internal HTTP API of `web`, msgpack both ways:
 
 A node registers once per boot under an id of its own making, then beats every `BEAT_INTERVAL_S`,
 and at once when a session ends. A beat that is refused (401, 409, 410) means: this boot is no longer
-a node; drop every session and register anew under a new id. A registration under the `internal_url`
-of an earlier boot ends that boot's lease: only one process can listen there.
+a node; drop every session and register anew under a new id. 412: a beat of this number or a later one
+was taken already; the next one has a higher number. A registration under the `internal_url` of an
+earlier boot ends that boot's lease: only one process can listen there.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ class Load:
     classes: int
     egress_bps: int
     cpu: float  # cores used by the process in the last second, 0..n
-    loop_lag_ms: float
+    loop_lag_ms: float  # of Python's loop, the worst since the last beat
+    native_lag_ms: float = 0.0  # of the media thread, the worst of the last second
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,8 @@ class Beat:
     # not connected yet may be known to one side only); every DIGEST_INTERVAL_S.
     digest: bytes | None = None
     sessions: tuple[HeldSession, ...] | None = None  # the whole set, when it was asked for
+    draining: bool = False  # the node is about to stop: it is to get no new classes
+    leaving: bool = False  # the node holds nothing any more and stops: its lease need not run out
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,14 @@ class EndedClass:
 
 
 @dataclass(frozen=True, slots=True)
+class MovedClass:
+    """The class was placed on another node under `epoch`; sessions of earlier placements follow it."""
+
+    class_id: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class BeatAnswer:
     """What a node must know.
 
@@ -143,6 +155,8 @@ class BeatAnswer:
     revoked: tuple[Revocation, ...] = ()
     ended_classes: tuple[EndedClass, ...] = ()
     send_sessions: bool = False
+    draining: bool = False  # an operator wants the node empty and stopped
+    moved_classes: tuple[MovedClass, ...] = ()  # their sessions here are to follow
 
 
 def digest_of(sessions: list[tuple[str, int]]) -> bytes:

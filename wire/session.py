@@ -9,6 +9,7 @@ request with `Authorization: Bearer <secret of the node's registration>`:
 | PATCH  /sessions/{session_id} | PatchSession   | 200 SessionPatched, 404                    |
 | DELETE /sessions/{session_id} | CloseSession   | 204 (also where it is gone already)        |
 | DELETE /classes/{class_id}    | CloseClass     | 204: the class has ended, empty it         |
+| POST   /classes/{class_id}/move | MoveClass    | 204: the class is elsewhere, send all after it |
 | GET    /health                |                | 200                                        |
 
 Errors are 4xx/5xx with a `Refusal` as the body.
@@ -100,6 +101,7 @@ class OpenSession:
     class_title: str = ""
     capacity: int = 0
     epoch: int = 0  # of the class at the admission; see `wire.beat.EndedClass`
+    placement: int = 0  # placement_epoch under which the class is on this node; see `MoveClass`
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +180,17 @@ class CloseClass:
 
 
 @dataclass(frozen=True, slots=True)
+class MoveClass:
+    """Tell the class's sessions of earlier placements than this epoch to connect anew, elsewhere."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """Why the node did not do it: a stable code and a sentence for the log."""
 
-    code: str  # stale | no_capacity | wrong_node | unknown_session | bad_message
+    code: str  # stale | no_capacity | wrong_node | draining | unknown_session | bad_message
     detail: str
 
 
@@ -192,3 +201,13 @@ def resume_secret_of(node_secret: str, session_id: str) -> str:
     """
     text = f"resume:{session_id}".encode()
     return hmac.new(node_secret.encode(), text, hashlib.sha256).hexdigest()[:32]
+
+
+def probe_credentials_of(node_secret: str) -> tuple[str, str]:
+    """Return (ufrag, pwd) of the STUN checks by which a node's media is known to work (RFC 8445).
+
+    The node answers them natively, on the port and the thread of its media; whoever knows its secret
+    can ask.
+    """
+    made = hmac.new(node_secret.encode(), b"probe", hashlib.sha256).hexdigest()
+    return f"probe{made[:16]}", made[16:48]

@@ -15,16 +15,19 @@ RETURNING node_id
 -- beat: Renew a node's lease; no row where the node is unknown, dead or not the one it says.
 UPDATE node
 SET alive_at = clock_timestamp(), lease_until = clock_timestamp() + make_interval(secs => $3),
-    beat_sequence = greatest(beat_sequence, $4), sessions = $5, classes = $6, egress_bps = $7,
-    cpu = $8, loop_lag_ms = $9
-WHERE node_id = $1 AND secret = $2 AND NOT reaped
-RETURNING beat_sequence, alive_at
+    beat_sequence = $4, sessions = $5, classes = $6, egress_bps = $7, cpu = $8, loop_lag_ms = $9,
+    native_lag_ms = $10, draining = draining OR $11
+WHERE node_id = $1 AND secret = $2 AND NOT reaped AND beat_sequence < $4
+RETURNING beat_sequence, alive_at, draining
+
+-- correct_load: Write down how many sessions a node holds that says it holds far fewer.
+UPDATE node SET sessions = greatest(sessions, $2) WHERE node_id = $1
 
 -- latest: Tell the number of a node's latest beat and hold later ones up until the commit.
 SELECT beat_sequence FROM node WHERE node_id = $1 FOR NO KEY UPDATE
 
 -- known: Tell why a beat was refused.
-SELECT reaped, secret = $2 AS is_secret FROM node WHERE node_id = $1
+SELECT reaped, secret = $2 AS is_secret, beat_sequence FROM node WHERE node_id = $1
 
 -- connected: Take down that sessions were connected; returns those that hold no seat there (any more).
 --
@@ -83,11 +86,41 @@ DELETE FROM node_notice WHERE node_id = $1 AND written_by < $2
 -- drop_notices: Delete what nobody is left to hear.
 DELETE FROM node_notice WHERE node_id = $1
 
--- roster: List the nodes that may get new classes, the least busy first.
-SELECT node_id, internal_url, secret, sessions, classes, cpu, egress_bps FROM node
-WHERE lease_until > clock_timestamp() AND NOT reaped AND NOT draining
-ORDER BY sessions, classes, node_id
+-- roster: List the nodes that live. `fit`: they may get new classes, $2 is how old a beat may be.
+SELECT node_id, internal_url, secret, addresses::text AS addresses, sessions, classes, cpu,
+       egress_bps, loop_lag_ms, native_lag_ms,
+       shunned_until > clock_timestamp() AS shunned,
+       NOT draining AND shunned_until < clock_timestamp()
+       AND alive_at > clock_timestamp() - make_interval(secs => $2) AS fit
+FROM node
+WHERE lease_until > clock_timestamp() AND NOT reaped
+ORDER BY node_id
 LIMIT $1
+
+-- all: List every node that lives or whose end is not settled, for people to read.
+SELECT node_id, addresses::text AS addresses, registered_at, sessions, classes,
+       CASE WHEN reaped OR lease_until < clock_timestamp() THEN 'dead'
+            WHEN shunned_until > clock_timestamp() THEN 'unreachable'
+            WHEN draining THEN 'draining' ELSE 'serving' END AS state
+FROM node WHERE NOT settled
+ORDER BY registered_at, node_id
+
+-- drain: Let a node get no new classes and send away those it has; no row where it does not live.
+UPDATE node SET draining = true
+WHERE node_id = $1 AND NOT reaped AND lease_until > clock_timestamp()
+RETURNING node_id
+
+-- shun: Place nothing on a node for a while; tells whether it was shunned already.
+UPDATE node SET shunned_until = clock_timestamp() + make_interval(secs => $2)
+FROM (SELECT shunned_until > clock_timestamp() AS already FROM node WHERE node_id = $1) AS before
+WHERE node_id = $1 AND NOT reaped
+RETURNING before.already
+
+-- moved: Find classes with sessions on a node that are placed on another one by now.
+SELECT DISTINCT class.class_id, placement_epoch
+FROM seat JOIN class USING (class_id)
+WHERE seat.node_id = $1 AND session_id IS NOT NULL AND grace_until IS NULL
+  AND class.state = 'live' AND origin_node <> $1
 
 -- address: Find a node that lives.
 SELECT node_id, internal_url, secret FROM node
@@ -95,7 +128,8 @@ WHERE node_id = $1 AND lease_until > clock_timestamp() AND NOT reaped
 
 -- origin: Find on which node a class is, and whether that node lives.
 SELECT class.state, class.origin_node, class.placement_epoch,
-       (lease_until > clock_timestamp() AND NOT reaped) IS TRUE AS alive, internal_url, secret
+       (lease_until > clock_timestamp() AND NOT reaped
+        AND shunned_until < clock_timestamp()) IS TRUE AS alive, internal_url, secret
 FROM class LEFT JOIN node ON node_id = origin_node
 WHERE class_id = $1
 
@@ -103,7 +137,8 @@ WHERE class_id = $1
 UPDATE class SET origin_node = $2, placement_epoch = placement_epoch + 1
 WHERE class_id = $1 AND placement_epoch = $3 AND state <> 'ended'
   AND EXISTS (SELECT FROM node
-              WHERE node_id = $2 AND lease_until > clock_timestamp() AND NOT reaped)
+              WHERE node_id = $2 AND lease_until > clock_timestamp() AND NOT reaped
+                AND NOT draining AND shunned_until < clock_timestamp())
 RETURNING placement_epoch
 
 -- reap: Declare nodes dead whose lease was over at a moment at which all could beat.

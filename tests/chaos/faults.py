@@ -21,6 +21,7 @@ RESTART_S = 45.0  # a child that dies often is started again after up to 10 s
 PROBE_S = 1.0
 STOPS_S = (3.0, 6.0, 12.0, 20.0)
 COMMIT_S = 30.0
+DRAIN_S = 40.0  # its clients do not follow, so it waits out their patience
 
 
 class Faults:
@@ -38,6 +39,7 @@ class Faults:
         return [
             self.kill_web, self.kill_node, self.kill_database, self.stop_web, self.stop_node,
             self.stop_database, self.cut_database, self.kill_after_commit, self.stop_after_commit,
+            self.drain_node, self.kill_redis,
         ]  # fmt: skip
 
     async def run(self, count: int) -> None:
@@ -88,7 +90,7 @@ class Faults:
     # Killed.
 
     async def kill_web(self) -> None:
-        (pid,) = self.up.children("web")
+        pid = self.dice.choice(self.up.children("web"))
         await self._kill(pid, lambda: self.up.children("web"))
 
     async def kill_node(self) -> None:
@@ -97,24 +99,47 @@ class Faults:
         self.ledger.node_is_gone(node_id, time.time())
         await self._kill(pid, lambda: self.up.children("sfu"))
 
+    async def kill_redis(self) -> None:
+        (pid,) = self.redis_processes()
+        await self._kill(pid, self.redis_processes)
+
     async def kill_database(self) -> None:
         postmaster = self.database_processes()[0]
         await self._kill(postmaster, lambda: self.database_processes()[:1])
 
     async def _kill(self, pid: int, running: Callable[[], list[int]]) -> None:
+        before = len(running())
         os.kill(pid, signal.SIGKILL)
         async with asyncio.timeout(5):
             while lives(pid):
                 await asyncio.sleep(0.01)
+        await self._replaced(pid, running, before)
+
+    async def _replaced(self, pid: int, running: Callable[[], list[int]], count: int) -> None:
+        """Wait until there are so many processes again, and not this one."""
         async with asyncio.timeout(RESTART_S):
-            while not running() or pid in running():
+            while pid in running() or len(running()) != count:
                 await asyncio.sleep(0.1)
+
+    # Replaced in order.
+
+    async def drain_node(self) -> None:
+        """Let a node send everybody elsewhere, to clients who do not listen, and stop."""
+        nodes = self.up.children("sfu")
+        pid = self.dice.choice(nodes)
+        os.kill(pid, signal.SIGTERM)
+        async with asyncio.timeout(DRAIN_S):
+            while lives(pid):
+                await asyncio.sleep(0.05)
+        await self._replaced(pid, lambda: self.up.children("sfu"), len(nodes))
 
     # Stopped.
 
     async def stop_web(self) -> None:
-        await self._stop(self.up.children("web"), self._pause())
-        assert len(self.up.children("web")) == 1
+        webs = self.up.children("web")
+        # All of them, or one that the others stand in for.
+        await self._stop(self.dice.choice([webs, webs[:1]]), self._pause())
+        assert self.up.children("web") == webs
 
     async def stop_node(self) -> None:
         pid = self.dice.choice(self.up.children("sfu"))
@@ -164,20 +189,21 @@ class Faults:
     # Between a commit and the call to the node.
 
     async def kill_after_commit(self) -> None:
-        (pid,) = self.up.children("web")
+        webs = self.up.children("web")
         await self._after_commit(signal.SIGKILL)
         async with asyncio.timeout(RESTART_S):
-            while lives(pid) or not self.up.children("web"):
+            while all(lives(pid) for pid in webs) or len(self.up.children("web")) < len(webs):
                 await asyncio.sleep(0.05)
 
     async def stop_after_commit(self) -> None:
-        (pid,) = self.up.children("web")
+        webs = self.up.children("web")
         await self._after_commit(signal.SIGSTOP)
         async with asyncio.timeout(5):
-            while state_of(pid) != "T":
+            while not (stopped := [pid for pid in webs if state_of(pid) == "T"]):
                 await asyncio.sleep(0.01)
         await asyncio.sleep(self._pause())
-        os.kill(pid, signal.SIGCONT)
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
 
     async def _after_commit(self, number: signal.Signals) -> None:
         partial = self.marker.with_suffix(".partial")
@@ -207,6 +233,11 @@ class Faults:
         finally:
             await sql.close()
 
+    def redis_processes(self) -> list[int]:
+        directory = os.path.realpath(self.up.data / "redis")
+        where = {os.path.realpath(self.up.data / "servers" / "redis"), directory}
+        return [pid for pid in _all_processes() if _directory_of(pid) in where]
+
     def database_processes(self) -> list[int]:
         """Return the server's processes, the first one first."""
         directory = os.path.realpath(self.up.data / "postgres")
@@ -218,6 +249,17 @@ class Faults:
             except OSError:
                 pass
         return sorted(found, key=lambda pid: (_parent(pid) in found, pid))
+
+
+def _all_processes() -> list[int]:
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+
+
+def _directory_of(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        return ""
 
 
 def state_of(pid: int) -> str:

@@ -27,7 +27,7 @@ from tests.chaos.ledger import Ledger
 from tests.chaos.people import REQUEST_S, School, Student
 from tests.lectern.running import Up
 
-FAULTS = 36
+FAULTS = 44
 STUDENTS = 10
 CAPACITY = 6
 BLOCKED_S = 45.0
@@ -40,7 +40,7 @@ def up(monkeypatch: pytest.MonkeyPatch) -> Iterator[Up]:
     home = Path(tempfile.mkdtemp(prefix="lectern-chaos-", dir="/tmp"))
     home.chmod(0o755)
     monkeypatch.setenv(fault.AFTER_COMMIT, str(home / "after-commit"))
-    running = Up(home / "data", "--throttle", "off", "--nodes", "2", nodes=2)
+    running = Up(home / "data", "--throttle", "off", "--nodes", "3", "--webs", "2", nodes=3)
     yield running
     if running.process is not None:
         running.stop()

@@ -217,6 +217,6 @@ async def test_classes_spread_over_nodes_without_redis(school: School) -> None:
     school.plane._map._away_until = float("inf")
     for _ in range(3):
         await school.node()
-    places = [await school.plane.place((await school.live_class())[1]) for _ in range(9)]
+    places = [await school.plane.place((await school.live_class())[1]) for _ in range(30)]
     counts = [sum(p.node_id == n for p in places) for n in {p.node_id for p in places}]
-    assert sorted(counts) == [3, 3, 3]
+    assert len(counts) == 3 and min(counts) >= 3, counts

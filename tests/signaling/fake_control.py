@@ -137,6 +137,12 @@ class FakeControl(Control):
                 return node
         raise Problem(503, "no_capacity", "No media server is free.", retry_after_s=3)
 
+    async def living_nodes(self) -> list[NodeAddress]:
+        return self.nodes
+
+    async def shun(self, node_id: UUID) -> None:
+        self.calls.append(("shun", node_id))
+
     async def bind_session(self, admission: Admission, node_id: UUID) -> None:
         self.calls.append(("bind_session", admission.session_id, node_id))
         node = next(n for n in self.nodes if n.node_id == node_id)
