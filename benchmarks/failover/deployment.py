@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -23,6 +24,8 @@ START_S = 90.0
 STOP_S = 40.0
 SETTLE_S = 60.0
 DRAIN_S = 60.0
+# Below those that the kernel gives to whoever asks for any (ip_local_port_range).
+PORTS = (20_000, 32_000)
 TABLE = "lectern_bench"
 CHAIN = """table inet {table} {{
 chain input {{
@@ -175,7 +178,8 @@ def deployment(nodes: int, webs: int) -> Iterator[Deployment]:
     # Closed directories are out of reach for the user that PostgreSQL runs as under root.
     home = Path(tempfile.mkdtemp(prefix="lectern-failover-", dir="/tmp"))
     home.chmod(0o755)
-    running = Deployment(home / "data", _free_port(), _free_ports(nodes), nodes, webs)
+    first = _free_ports(nodes + 1)
+    running = Deployment(home / "data", first, first + 1, nodes, webs)
     try:
         running.wait_ready()
         yield running
@@ -184,21 +188,15 @@ def deployment(nodes: int, webs: int) -> Iterator[Deployment]:
         shutil.rmtree(home)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _free_ports(count: int) -> int:
     """Return the first of so many numbers that are free for UDP and TCP."""
     while True:
-        first = _free_port()
+        first = random.randrange(*PORTS)
         try:
             for port in range(first, first + count):
                 for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
                     with socket.socket(socket.AF_INET, kind) as probe:
                         probe.bind(("127.0.0.1", port))
-        except (OSError, OverflowError):
+        except OSError:
             continue
         return first

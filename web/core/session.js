@@ -8,7 +8,10 @@
  *   3. a new session by the link, where the seat is lost.
  *
  * The old connection stays until the server has answered a new one, and with it the last picture. If
- * its path speaks again first, it is kept. The states and who may follow whom:
+ * its path speaks again first, it is kept.
+ *
+ * A class that moves to another node is no loss: the new connection is made beside the old one, and
+ * takes over when it plays (`#move`). The states and who may follow whom:
  *
  *     idle -> connecting -> connected <-> reconnecting -> closed
  *
@@ -31,6 +34,8 @@ const NEXT = {
 };
 
 const LOOK_MS = 150;
+// A connection that was taken over from stays a moment: what is on its way still arrives.
+const OVERLAP_MS = 2500;
 
 /**
  * Events, all CustomEvent: `state` {state, reason, error}, `message` (of the data channel),
@@ -48,6 +53,8 @@ export class MediaSession extends EventTarget {
   /** Ends a wait or a restart's request. @type {AbortController} */
   #hurried = new AbortController();
   #looping = false;
+  /** A connection is being made beside the one in use. */
+  #moving = false;
   /** Proves that a later offer continues this session: it keeps its id and its attendance. */
   #resume = "";
 
@@ -85,6 +92,23 @@ export class MediaSession extends EventTarget {
   get closesFirst() {
     return false;
   }
+
+  /** Whether what a new connection brings waits until it takes over. */
+  get isMoving() {
+    return this.#moving;
+  }
+
+  /**
+   * Wait until a connection beside the one in use can take over.
+   * @param {RTCPeerConnection} _pc
+   */
+  async ready(_pc) {}
+
+  /**
+   * Use this connection from now on.
+   * @param {RTCPeerConnection} _pc
+   */
+  takeOver(_pc) {}
 
   /** Connect, and stay connected until `leave` or a final reason. Resolves at either outcome. */
   async open() {
@@ -332,7 +356,7 @@ export class MediaSession extends EventTarget {
 
   async #look() {
     const path = this.#path;
-    if (path === null) return;
+    if (path === null || this.#moving) return;
     const wasSilent = path.silent;
     await path.look();
     if (this.#path !== path) return;
@@ -354,7 +378,62 @@ export class MediaSession extends EventTarget {
     // Final: two tabs that take the place from each other would never stop. But while this page is
     // reconnecting, the newer session is its own.
     else if (message.type === "replaced" && this.state === "connected") this.#finish("replaced");
+    else if (message.type === "moved" && message.stays_ms > 0) void this.#move(path);
     else if (message.type === "moved") this.#lose(path, { ended: true });
+  }
+
+  /**
+   * Go to another node: the old connection plays until the new one does. Where that fails, it is lost.
+   * @param {Path} old
+   */
+  async #move(old) {
+    if (this.state !== "connected" || this.#looping) return;
+    this.#looping = this.#moving = true;
+    let moved = false;
+    try {
+      moved = await this.#moveTo(await this.#offer());
+    } catch {
+      // The old one is still there, and what follows makes more attempts than one.
+    } finally {
+      this.#looping = this.#moving = false;
+    }
+    if (this.#isClosed()) {
+      old.close();
+    } else if (moved) {
+      setTimeout(() => old.close(), OVERLAP_MS);
+      if (this.state === "reconnecting") this.#set("connected"); // the old one was lost meanwhile
+    } else {
+      this.#path = old;
+      if (this.state === "connected") this.#set("reconnecting", "lost");
+      void this.#connect(this.againUrl);
+    }
+  }
+
+  /**
+   * @param {Path} path
+   * @returns {Promise<boolean>} whether it is used now
+   */
+  async #moveTo(path) {
+    try {
+      const resume = await path.post(this.#resuming(this.againUrl));
+      if (this.#isClosed()) {
+        await path.leave("left");
+        throw new LecternError("left", "somebody left while the class moved");
+      }
+      // Heard from now on: it greets, and the old one may be told that it was replaced.
+      this.#path = path;
+      this.#resume = resume;
+      await path.connect();
+      await this.ready(path.pc);
+    } catch (error) {
+      path.close();
+      throw error;
+    }
+    if (this.#isClosed()) return false;
+    this.#moving = false;
+    this.takeOver(path.pc);
+    this.#follow(path);
+    return true;
   }
 
   /** @param {number} ms */
