@@ -12,10 +12,13 @@ from aiohttp import web
 from control import ClassEnd, Control, NodeAddress, Problem
 from signaling import description
 from signaling.health import Health
+from signaling.metrics import JOINS, NodeMetrics
 from signaling.node_client import NodeClient, NodeRefused, NodeUnreachable
 from signaling.opening import Opening
+from signaling.reports import Reports
 from signaling.resource import SessionResource
 from signaling.sdp import BadOffer
+from signaling.turn import IceServers, Turn
 from signaling.whep import Whep
 from signaling.whip import Whip
 from wire.session import CloseClass
@@ -31,7 +34,7 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 class Signaling:
     """WHIP, WHEP and their session resources; has no state but connections to nodes."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Control, turn: Turn | None = None) -> None:
         self._control = control
         self._nodes = NodeClient()
         self._health = Health(control)
@@ -41,6 +44,9 @@ class Signaling:
         self._whip = Whip(control, self._opening)
         self._whep = Whep(control, self._opening)
         self._resource = SessionResource(control, self._nodes)
+        self._metrics = NodeMetrics(control, self._nodes)
+        self._reports = Reports(control)
+        self._ice_servers = IceServers(control, turn)
 
     async def open(self) -> Signaling:
         """Begin to watch the nodes; connections to them are made when they are needed."""
@@ -73,9 +79,15 @@ class Signaling:
         resource = "/live/sessions/{node_id}/{session_id}"
         app.add_routes(
             [
-                web.post("/live/classes/{class_id}/whip", _answering(self._whip.post)),
-                web.post("/live/classes/{class_id}/whep", _answering(self._whep.post_class)),
-                web.post("/live/links/{token}/whep", _answering(self._whep.post_link)),
+                web.post("/live/classes/{class_id}/whip", _joining("publisher", self._whip.post)),
+                web.post(
+                    "/live/classes/{class_id}/whep", _joining("viewer", self._whep.post_class)
+                ),
+                web.post("/live/links/{token}/whep", _joining("viewer", self._whep.post_link)),
+                web.post("/live/reports", self._reports.post),
+                web.get("/live/ice-servers", self._ice_servers.get),
+                web.get("/metrics/nodes", self._metrics.list),
+                web.get("/metrics/nodes/{node_id}", self._metrics.of_node),
                 web.patch(resource, _answering(self._resource.patch)),
                 web.delete(resource, self._resource.delete),
             ]
@@ -93,6 +105,24 @@ class Signaling:
             await self._nodes.close_class(node, str(end.class_id), CloseClass(end.epoch))
         except (NodeRefused, NodeUnreachable) as error:
             log.info("a node will hear of a class's end in its next beat: %s", error)
+
+
+def _joining(role: str, handler: Handler) -> Handler:
+    answering = _answering(handler)
+
+    async def answer(request: web.Request) -> web.Response:
+        outcome = "internal"
+        try:
+            response = await answering(request)
+            outcome = "ok"
+            return response
+        except Problem as problem:
+            outcome = problem.code
+            raise
+        finally:
+            JOINS.labels(role, outcome).inc()
+
+    return answer
 
 
 def _answering(handler: Handler) -> Handler:
