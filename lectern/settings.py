@@ -143,7 +143,7 @@ class Settings:
     data: Path = _setting(
         Path(".lectern"),
         "directory of everything that is kept: the embedded database, secrets, sockets, logs",
-        *("up", "web", "sfu", "migrate", "demo", "user", "node"),
+        *("up", "web", "sfu", "migrate", "demo", "user", "node", "backup", "restore"),
         parse=_path,
         metavar="DIR",
     )
@@ -272,7 +272,7 @@ class Settings:
         None,
         "PostgreSQL to use (postgresql://user:password@host/name); without it `lectern up` starts "
         "its own",
-        *("up", "web", "migrate", "user", "node"),
+        *("up", "web", "migrate", "user", "node", "backup", "restore"),
         secret=True,
     )
     redis_url: str | None = _setting(
