@@ -1,9 +1,10 @@
 """How a process of ours logs: to standard error, one line per event, for people or for programs.
 
 A program's line is a JSON object: `time` (RFC 3339), `level`, `logger`, `process`, `message`, and the ids
-that the message names: `class_id`, `session_id`, `node_id`. They are found by the words of its template
-("session %s ..."), so whoever logs says them once. Tokens, links, names and addresses of people are not
-logged at all, at any level; a test holds a whole run's lines against those that were used in it.
+that the message names: `class_id`, `session_id`, `node_id`, `account_id`. They are found by the words of
+its template ("session %s ..."), so whoever logs says them once. Tokens, links,
+names and addresses of people are not logged at all, at any level; a test holds a whole run's lines against
+those that were used in it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from typing import Literal
 Format = Literal["human", "json"]
 
 TEMPLATES_MAX = 1024  # our log calls are a few hundred
-_SPECIFIER = re.compile(r"(?:\b(class|session|node)\s+)?%(?:%|[-#0 +]*\d*(?:\.\d+)?[a-zA-Z])")
+_SPECIFIER = re.compile(
+    r"(?:\b(class|session|node|account)\s+)?%(?:%|[-#0 +]*\d*(?:\.\d+)?[a-zA-Z])"
+)
 
 
 def configure(level: str, format: Format = "human", process: str = "lectern") -> None:
