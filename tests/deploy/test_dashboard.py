@@ -12,12 +12,14 @@ from typing import Any, cast
 import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+from ruamel.yaml import YAML
 
 import signaling.metrics
 import signaling.reports  # noqa: F401  (its figures are in the registry)
 from control import REGISTRY
 from sfu.metrics import NodeMetrics
 
+OPERATIONS = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 DASHBOARD = Path(__file__).resolve().parents[2] / "deploy" / "grafana" / "lectern.json"
 # What Prometheus adds by itself.
 OF_PROMETHEUS = {"instance", "job"}
@@ -77,6 +79,24 @@ def test_every_figure_of_lectern_is_shown(told: dict[str, set[str]]) -> None:
     bare = {re.sub(r"_(total|bucket|count|sum|created)$", "", n) for n in told}
     ours = {name for name in bare if name.startswith("lectern_")}
     assert [name for name in sorted(ours - NOT_SHOWN) if name not in shown] == []
+
+
+def test_every_figure_of_lectern_is_in_the_document(told: dict[str, set[str]]) -> None:
+    text = OPERATIONS.read_text()
+    for name in sorted(told):
+        if name.startswith("lectern_") and name != "lectern_node_info":
+            base = re.sub(r"_(bucket|count|sum)$", "", name)
+            assert f"`{base}`" in text or f"`{base}{{" in text, base
+    for name in re.findall(r"\blectern_\w+", text):
+        assert name in told or f"{name}_bucket" in told, f"{name} is not told"
+
+
+def test_prometheus_asks_where_figures_are() -> None:
+    config = YAML(typ="safe").load((DASHBOARD.parents[1] / "prometheus.yml").read_text())
+    web, sfu = config["scrape_configs"]
+    assert web["static_configs"][0]["targets"] == ["web:8080"]
+    assert sfu["http_sd_configs"][0]["url"] == "http://web:8080/metrics/nodes"
+    assert all("credentials_file" in job["authorization"] for job in (web, sfu))
 
 
 def test_panels_do_not_lie_on_one_another() -> None:
