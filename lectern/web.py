@@ -57,7 +57,7 @@ async def run(settings: Settings) -> None:
         webhook=_webhook(settings),
     )
     try:
-        async with Signaling(control, _turn(settings)) as signaling:
+        async with Signaling(control, _turn(settings), throttle=settings.throttle) as signaling:
             await _serve(settings, control, signaling, stopped)
     finally:
         await control.close()

@@ -36,7 +36,7 @@ STATUSES: dict[str, tuple[int, ...]] = {
 }
 OFFERED = (
     "invalid_request", "bad_offer", "not_signed_in", "bad_origin", "not_found", "class_not_live",
-    "class_ended", "too_large", "no_capacity", "try_again", "replaced",
+    "class_ended", "too_large", "no_capacity", "try_again", "replaced", "rate_limited",
 )  # fmt: skip
 JOINED = (*OFFERED, "class_full", "active_elsewhere", "own_class")
 

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
 from aiohttp import web
 from prometheus_client import Counter, Histogram
 
 from control import REGISTRY, Control, Problem
+from signaling.allowance import Allowance
 
 REPORT_BYTES_MAX = 1024
 # A page reports its first frame, then every minute or so, and at its end.
 BURST = 5
 REFILL_S = 15.0
-ACCOUNTS_MAX = 20_000
 FIRST_FRAME_MS_MAX = 120_000
 WATCHED_MS_MAX = 15 * 60_000
 FREEZES_MAX = 10_000
@@ -58,16 +56,16 @@ class Reports:
 
     def __init__(self, control: Control, clock: Callable[[], float] = time.monotonic) -> None:
         self._control = control
-        self._clock = clock
-        # By account: how many reports it may send, and since when that is so; oldest first.
-        self._left: OrderedDict[UUID, tuple[float, float]] = OrderedDict()
+        self._allowance = Allowance(BURST, REFILL_S, clock)
 
     async def post(self, request: web.Request) -> web.Response:
         """Take one report: 204; Problems not_signed_in, rate_limited, invalid_request, too_large."""
         account = await self._control.account_of(request)
-        if not self._allows(account.account_id):
+        try:
+            self._allowance.take(account.account_id)
+        except Problem:
             REPORTS.labels("rate_limited").inc()
-            raise Problem(429, "rate_limited", "Too many reports.", retry_after_s=round(REFILL_S))
+            raise
         body = await _body(request)
         try:
             report = read_report(body)
@@ -81,16 +79,6 @@ class Reports:
         FROZEN.inc(report.get("frozen_ms", 0) / 1000)
         WATCHED.inc(report.get("watched_ms", 0) / 1000)
         return web.Response(status=204)
-
-    def _allows(self, account_id: UUID) -> bool:
-        now_s = self._clock()
-        left, since_s = self._left.pop(account_id, (float(BURST), now_s))
-        left = min(BURST, left + (now_s - since_s) / REFILL_S)
-        allowed = left >= 1
-        self._left[account_id] = (left - allowed, now_s)
-        if len(self._left) > ACCOUNTS_MAX:
-            self._left.popitem(last=False)
-        return allowed
 
 
 def read_report(body: bytes) -> dict[str, int]:

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from control import ClassEnd, Control, NodeAddress, Problem
 from signaling import description
+from signaling.allowance import Allowance
 from signaling.health import Health
 from signaling.metrics import JOINS, NodeMetrics
 from signaling.node_client import NodeClient, NodeRefused, NodeUnreachable
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 
 # Ends that are told beside their answers; what is more waits for the nodes' beats.
 TELLINGS_MAX = 256
+# A page that comes back by itself waits longer each time; a person with a few tabs stays far below.
+OFFERS_BURST = 60
+OFFERS_REFILL_S = 1.0
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -34,15 +38,19 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 class Signaling:
     """WHIP, WHEP and their session resources; has no state but connections to nodes."""
 
-    def __init__(self, control: Control, turn: Turn | None = None) -> None:
+    def __init__(
+        self, control: Control, turn: Turn | None = None, *, throttle: bool = True
+    ) -> None:
+        """`throttle` bounds how often one account offers."""
         self._control = control
         self._nodes = NodeClient()
         self._health = Health(control)
         self._opening = Opening(control, self._nodes, self._health)
         self._tellings: set[asyncio.Task[None]] = set()
         control.when_class_ends(self._empty_nodes)
-        self._whip = Whip(control, self._opening)
-        self._whep = Whep(control, self._opening)
+        allowance = Allowance(OFFERS_BURST, OFFERS_REFILL_S) if throttle else None
+        self._whip = Whip(control, self._opening, allowance)
+        self._whep = Whep(control, self._opening, allowance)
         self._resource = SessionResource(control, self._nodes)
         self._metrics = NodeMetrics(control, self._nodes)
         self._reports = Reports(control)

@@ -10,17 +10,19 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from control import REGISTRY
+from control import REGISTRY, Problem
 from signaling import Signaling, Turn
-from signaling.reports import ACCOUNTS_MAX, BURST, FIELDS, REFILL_S, REPORT_BYTES_MAX, Reports
+from signaling.allowance import ACCOUNTS_MAX, Allowance
+from signaling.reports import BURST, FIELDS, REFILL_S, REPORT_BYTES_MAX
+from signaling.service import OFFERS_BURST
 from signaling.turn import TTL_S
-from tests.signaling.fake_control import FakeControl, problems
+from tests.signaling.fake_control import LINK, FakeControl, problems
 
 URLS = ("turn:turn.example.org:3478?transport=udp", "turns:turn.example.org:443")
 SIGNED_IN = {"X-Account": "student"}
@@ -132,13 +134,39 @@ async def test_an_account_that_reports_without_end_is_slowed_and_others_are_not(
             assert response.status == 204
 
 
-def test_reports_are_allowed_again_with_time_and_memory_is_bounded() -> None:
+async def test_an_account_that_offers_without_end_is_slowed_before_its_offer_is_read() -> None:
+    headers = SIGNED_IN | {"Content-Type": "application/sdp"}
+    path = f"/live/links/{LINK}/whep"
+    async with site() as client:
+        statuses = []
+        for _ in range(OFFERS_BURST + 3):
+            async with client.post(path, data="v=0", headers=headers) as response:
+                statuses.append(response.status)
+        assert statuses[:OFFERS_BURST] == [400] * OFFERS_BURST
+        assert statuses[-1] == 429 and int(response.headers["Retry-After"]) == 1
+        other = headers | {"X-Account": "another"}
+        async with client.post(path, data="v=0", headers=other) as response:
+            assert response.status == 400
+
+
+def left(allowance: Allowance, account: UUID) -> bool:
+    try:
+        allowance.take(account)
+    except Problem as problem:
+        assert problem.code == "rate_limited" and 0 < (problem.retry_after_s or 0) <= 15
+        return False
+    return True
+
+
+def test_what_was_used_up_comes_back_with_time_and_memory_is_bounded() -> None:
     now = [0.0]
-    reports = Reports(FakeControl(), clock=lambda: now[0])
+    allowance = Allowance(3, 15.0, clock=lambda: now[0])
     account = uuid4()
-    assert [reports._allows(account) for _ in range(BURST + 1)] == [True] * BURST + [False]
-    now[0] += REFILL_S
-    assert [reports._allows(account) for _ in range(2)] == [True, False]
+    assert [left(allowance, account) for _ in range(4)] == [True] * 3 + [False]
+    now[0] += 15.0
+    assert [left(allowance, account) for _ in range(2)] == [True, False]
+    now[0] += 1e6
+    assert [left(allowance, account) for _ in range(4)] == [True] * 3 + [False]
     for _ in range(ACCOUNTS_MAX + 10):
-        reports._allows(uuid4())
-    assert len(reports._left) == ACCOUNTS_MAX
+        left(allowance, uuid4())
+    assert len(allowance) == ACCOUNTS_MAX
