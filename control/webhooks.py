@@ -124,9 +124,11 @@ class Webhooks:
             try:
                 await self.switch()
                 return
-            except (*AWAY, asyncpg.LockNotAvailableError) as error:
-                log.info("webhooks wait for a table that is in use: %r", error)
+            except (*AWAY, asyncpg.PostgresError) as error:
+                # A table that is in use, or a schema that is not there yet.
+                log.info("webhooks cannot be switched yet: %r", error)
             await asyncio.sleep(RECONNECT_S * (attempt + 1))
+        log.error("webhooks could not be switched on or off; start this process again")
 
     async def _hold_the_lock(self, http: aiohttp.ClientSession, webhook: Webhook) -> None:
         settings: Any = SETTINGS | {
@@ -154,9 +156,11 @@ class Webhooks:
 
     async def _turn(self, http: aiohttp.ClientSession, webhook: Webhook) -> None:
         due = await self._database.rows("webhook.due", CLASSES_AT_ONCE_MAX)
-        async with asyncio.TaskGroup() as group:
-            for found in due:
-                group.create_task(self._deliver(http, webhook, found["class_id"]))
+        classes = [self._deliver(http, webhook, found["class_id"]) for found in due]
+        # Each to its end: a class whose database call fails cancels no delivery of another.
+        for outcome in await asyncio.gather(*classes, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     async def _deliver(self, http: aiohttp.ClientSession, webhook: Webhook, class_id: UUID) -> None:
         """Send a class's events in their order, as far as they are due and taken."""

@@ -198,6 +198,28 @@ async def test_events_outlive_the_process_that_was_to_send_them(
     assert receiver.kinds(class_id) == ["class.started"]
 
 
+async def test_deliveries_go_on_after_the_database_was_away(
+    receiver: Receiver, school_told: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control.webhooks, "RECONNECT_S", 0.05)
+    cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name"
+    gone = 0
+
+    def fails(event: dict[str, Any], tries: int) -> bool:
+        return tries == 1
+
+    receiver.fails = fails
+    monkeypatch.setattr(control.webhooks, "BACKOFF_MIN_S", 0.05)
+    classes = [await school_told.live_class() for _ in range(5)]
+    for _ in range(10):  # while events are on their way
+        gone += await school_told.sql.fetchval(f"{cut} IN ('lectern', 'lectern webhooks')")
+        await asyncio.sleep(0.05)
+    assert gone > 1
+    await receiver.until(lambda taken: len({e["id"] for e in taken}) == 5)
+    assert {e["data"]["class_id"] for e in receiver.taken} == {str(c) for _, c, _ in classes}
+    await _nothing_waits(school_told)
+
+
 async def test_a_class_that_goes_on_has_no_attendance_ready(
     receiver: Receiver, school_told: School
 ) -> None:
