@@ -95,8 +95,13 @@ async def told(
 
 @pytest.fixture
 async def school_told(
-    receiver: Receiver, database_url: str, redis_url: str, sql: asyncpg.Connection[Any]
+    receiver: Receiver,
+    database_url: str,
+    redis_url: str,
+    sql: asyncpg.Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[School]:
+    monkeypatch.setattr(control.webhooks, "POLL_INTERVAL_S", 0.05)
     await sql.execute("TRUNCATE webhook_event")
     async with told(receiver, database_url, redis_url, sql) as school:
         yield school

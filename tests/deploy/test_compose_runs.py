@@ -99,6 +99,7 @@ def machine(tmp_path: Path, database_url: str, redis_url: str) -> Iterator[Machi
     made.said()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(150)
 def test_two_nodes_serve_behind_one_web(machine: Machine) -> None:
     services = dict(ours())

@@ -33,6 +33,7 @@ def home() -> Iterator[Path]:
     shutil.rmtree(made)
 
 
+@pytest.mark.long
 async def test_a_backup_is_restored_on_another_machine(home: Path) -> None:
     file = home / "school.backup"
     first = Up(home / "first")
@@ -80,6 +81,17 @@ async def _post(
         assert response.status in (200, 201), await response.text()
         told: dict[str, object] = await response.json()
         return told
+
+
+def test_a_backup_of_an_unused_directory_is_restored(home: Path) -> None:
+    file, data = home / "empty.backup", ("--data", str(home / "first"))
+    assert run_lectern("migrate", *data).returncode == 0
+    assert run_lectern("backup", str(file), *data).returncode == 0
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    done = run_lectern("restore", str(file), *data)
+    assert done.returncode == 2 and "not empty" in done.stderr
+    done = run_lectern("restore", str(file), "--data", str(home / "second"))
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_is_no_backup_is_refused_and_nothing_is_left(home: Path) -> None:
