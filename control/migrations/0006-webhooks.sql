@@ -1,5 +1,5 @@
 -- Webhooks: what happens in classes waits in a table until its receiver has taken it.
--- depends: 0004-fences
+-- depends: 0005-health
 
 -- The locks below are short once they are there; see 0003.
 SET LOCAL lock_timeout = '2s';
