@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from control.classes import ClassEnd
 from control.database import AWAY
+from control.metrics import REGISTRY
 from control.migrate import migrate
 from control.model import Account, Admission, NodeAddress
 from control.openapi import problem_responses
 from control.operators import NodeLine, Operators, User
 from control.problem import Problem
 from control.service import Control
+from control.webhooks import Webhook
 
 __all__ = [
     "AWAY",
+    "REGISTRY",
     "Account",
     "Admission",
     "ClassEnd",
@@ -25,6 +28,7 @@ __all__ = [
     "Operators",
     "Problem",
     "User",
+    "Webhook",
     "migrate",
     "problem_responses",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,8 @@ from control.problem import Problem
 from control.sessions import USE_WRITTEN_EVERY_S, Sessions
 from control.throttle import Throttle
 from control.tokens import digest, new_token
+
+log = logging.getLogger(__name__)
 
 API_TOKENS_MAX = 100  # per account
 PASSWORD = "password"  # the issuer of identities that a password proves
@@ -53,6 +56,7 @@ class Accounts:
             if await row(connection, "account.add_identity", *identity) is None:
                 raise Problem(409, "email_taken", "There is an account with this address already.")
             token = await self._sessions.begin(connection, account_id, client)
+        log.info("account %s was made", account_id)
         return account_id, token
 
     async def sign_in(
@@ -65,6 +69,7 @@ class Accounts:
         encoded: str | None = found["password_hash"] if found is not None else None
         right = await self._passwords.verify(encoded, password)
         if encoded is None or not right:
+            log.info("a sign-in to account %s failed", found["account_id"] if found else "(none)")
             await self._throttle.failed_sign_in(address)
             raise Problem(401, "wrong_credentials", "The address or the password is wrong.")
         await self._throttle.signed_in(subject, address)
@@ -75,6 +80,7 @@ class Accounts:
         made = await self._sessions.sign_in(subject, encoded, client)
         if made is None:
             raise try_again()  # changed since it was verified
+        log.info("account %s signed in", made[0])
         return made
 
     async def by_api_token(self, token: str) -> Account | None:
@@ -112,6 +118,8 @@ class Accounts:
                 keep = digest(token) if token is not None else None
                 await run(connection, "account.remove_sessions", account_id, keep)
                 await run(connection, "account.remove_api_tokens", account_id)
+        if hashed is not None:
+            log.info("account %s has a new password", account_id)
 
     async def delete(self, account_id: UUID) -> None:
         """Forget the person; attendance stays under "Deleted user". Problem role_busy while seated."""

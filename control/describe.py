@@ -17,7 +17,7 @@ def describe(database_url: str) -> str:
     """Return tables, columns, constraints, indexes and storage settings, one per line, sorted."""
     with psycopg.connect(database_url) as connection:
         lines: list[str] = []
-        for part in ("tables", "columns", "constraints", "indexes"):
+        for part in ("tables", "columns", "constraints", "indexes", "triggers"):
             lines += [row[0] for row in connection.execute(QUERIES[f"describe.{part}"].encode())]
     return "".join(f"{line}\n" for line in sorted(lines))
 

@@ -24,6 +24,8 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 FORWARDED_MAX = 16  # proxies one after the other
 API_BODY_BYTES_MAX = 64 * 1024
+# Whoever tries what is not theirs, or too often, is written down (without who they say they are).
+REFUSALS = frozenset({401, 403, 429})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 COOKIE = "lectern_session"
 SECURE_COOKIE = "__Host-lectern_session"
@@ -64,6 +66,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     try:
         response = await handler(request)
     except Problem as problem:
+        if problem.status in REFUSALS:
+            log.info("%s %s was refused: %s", request.method, _route(request), problem.code)
         response = problem_response(problem)
     except web.HTTPException as error:
         if error.status < 400:

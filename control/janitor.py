@@ -23,6 +23,7 @@ import asyncpg
 from control.classes import ClassEnd, end_class
 from control.database import AWAY, COMMAND_TIMEOUT_S, SETTINGS, Connection, Database, rows, run
 from control.endings import Ending, end_sessions, ending
+from control.metrics import CLASSES_DESERTED, NODES_REAPED, SEATS_SWEPT, SWEEPS
 from control.problem import Problem
 from control.queries import QUERIES
 from wire.beat import LEASE_S
@@ -116,6 +117,8 @@ class Janitor:
             found = await rows(connection, "seat.overdue", ENDS_PER_SWEEP_MAX, moment)
         endings = [_overdue(seat) for seat in found]
         freed = await self._end(endings)
+        SWEEPS.inc()
+        SEATS_SWEPT.inc(freed)
         if freed:
             log.info("swept %d seats past their time", freed)
         return freed
@@ -123,6 +126,7 @@ class Janitor:
     async def reap(self, moment: datetime) -> int:
         """Close what dead nodes held at their last known time; returns how many nodes died."""
         dead = await self._database.rows("node.reap", moment)
+        NODES_REAPED.inc(len(dead))
         for node in dead:
             log.warning("node %s is dead: not heard of since %s", node[0], node[1])
         for node in await self._database.rows("node.unsettled"):
@@ -164,6 +168,7 @@ class Janitor:
             if (end := await self._database.retried(work)) is not None:
                 self._ended(end)
                 ended += 1
+                CLASSES_DESERTED.inc()
                 absence_s = self._host_absence_max_s
                 log.warning("class %s: live -> ended, no teacher for %.0f s", class_id, absence_s)
         return ended

@@ -97,6 +97,7 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "EventStream": TEXT,
     "Csv": TEXT,
+    "Metrics": TEXT,
     "Segment": _object(
         joined_at=TIME,
         left_at=MAYBE_TIME,

@@ -10,6 +10,7 @@ from control.admission import Admissions, Request
 from control.batcher import Batcher
 from control.database import Connection, Database, rows, try_again
 from control.endings import Ending, Endings, ending
+from control.metrics import ADMISSION_DURATION, timed
 from control.model import Account, Admission, NodeAddress
 from control.problem import Problem
 from control.tokens import digest
@@ -69,7 +70,8 @@ class Seats:
         if class_id is None:
             raise ValueError("admit needs a link or a class")
         request = Request(account, class_id, version, takeover, resume_of)
-        return await self._admissions.do(class_id, request)
+        with timed(ADMISSION_DURATION):
+            return await self._admissions.do(class_id, request)
 
     async def _resolve(self, link_token: str) -> tuple[UUID, int]:
         key = digest(link_token)

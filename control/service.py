@@ -11,7 +11,7 @@ from uuid import UUID
 
 from aiohttp import hdrs, web
 
-from control import openapi, operations
+from control import metrics, openapi, operations
 from control.account_api import BEARER, AccountApi
 from control.accounts import Accounts
 from control.answers import answer
@@ -24,16 +24,18 @@ from control.export import ExportApi
 from control.http import Network, behind_proxies, origin_check, problems
 from control.janitor import Janitor
 from control.lobby import Lobbies
+from control.metrics import Metrics
 from control.model import Account, Admission, NodeAddress
 from control.operations import Operation
 from control.passwords import Passwords
-from control.placement import Placement
+from control.placement import NODES_MAX, Placement
 from control.problem import Problem
 from control.redis_map import RedisMap
 from control.seats import Seats
 from control.sessions import SESSION_IDLE_S, Sessions
 from control.throttle import Throttle
 from control.token_api import TokenApi
+from control.webhooks import Webhook, Webhooks
 from wire.beat import Beat, Register
 from wire.codec import MESSAGE_BYTES_MAX, WireError, pack, unpack
 
@@ -57,6 +59,8 @@ class Control:
         throttle: bool,
         host_absence_max_s: float,
         trusted_proxies: tuple[Network, ...],
+        metrics_token: str | None,
+        webhook: Webhook | None,
     ) -> None:
         self._database = database
         self._map = redis_map
@@ -64,6 +68,8 @@ class Control:
         self._public_url = public_url
         self._trusted_proxies = trusted_proxies
         self._passwords = Passwords()
+        self._metrics = Metrics(metrics_token)
+        self._webhooks = Webhooks(database, webhook)
         sessions = Sessions(database)
         throttling = Throttle(redis_map, on=throttle)
         accounts = Accounts(database, sessions, self._passwords, throttling)
@@ -92,6 +98,7 @@ class Control:
             *self._lobbies.operations(),
             *attendance.operations(),
             *self._health_operations(),
+            *self._metrics.operations(),
         ]
         self._more_paths: dict[str, dict[str, Any]] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -108,11 +115,14 @@ class Control:
         throttle: bool = True,
         host_absence_max_s: float = HOST_ABSENCE_MAX_S,
         trusted_proxies: tuple[Network, ...] = (),
+        metrics_token: str | None = None,
+        webhook: Webhook | None = None,
     ) -> Control:
         """Connect and start what runs by itself; `close` ends it. The schema must be migrated.
 
         A class whose teacher publishes nothing for `host_absence_max_s` ends by itself. What comes
-        from `trusted_proxies` is taken for what its X-Forwarded-For says.
+        from `trusted_proxies` is taken for what its X-Forwarded-For says. /metrics is there for who
+        has `metrics_token`.
         """
         control = cls(
             await Database.open(database_url),
@@ -123,11 +133,15 @@ class Control:
             throttle=throttle,
             host_absence_max_s=host_absence_max_s,
             trusted_proxies=trusted_proxies,
+            metrics_token=metrics_token,
+            webhook=webhook,
         )
         control._seats.start()
         control._tasks = [
             asyncio.create_task(control._janitor.run(), name="janitor"),
             asyncio.create_task(control._lobbies.run(), name="lobbies"),
+            asyncio.create_task(metrics.watch_lag(), name="lag"),
+            asyncio.create_task(control._webhooks.run(), name="webhooks"),
         ]
         return control
 
@@ -146,6 +160,7 @@ class Control:
     def add_routes(self, app: web.Application) -> None:
         """Add /api, /healthz and /readyz, and the middlewares that the whole origin shares:
         problem+json for every error (404 and 405 too), the Origin check, body limits."""
+        app.middlewares.append(metrics.counted)
         if self._trusted_proxies:
             app.middlewares.append(behind_proxies(self._trusted_proxies))
         app.middlewares.append(problems)
@@ -236,6 +251,15 @@ class Control:
         replaced where the session has lost its seat meanwhile."""
         await self._seats.bind(admission, node_id)
 
+    def check_metrics_token(self, request: web.Request) -> None:
+        """Let only the holder of the metrics' token pass; not_signed_in, not_found without one."""
+        self._metrics.check(request)
+
+    async def live_nodes(self) -> list[NodeAddress]:
+        """Return every node that lives, draining ones as well."""
+        found = await self._database.rows("metrics.nodes", NODES_MAX)
+        return [NodeAddress(n["node_id"], n["internal_url"], n["secret"]) for n in found]
+
     def when_class_ends(self, tell: Callable[[ClassEnd], None]) -> None:
         """Let `tell` hear of every class that this process ends, after the commit. The nodes hear of
         it in their next beats as well."""
@@ -296,10 +320,14 @@ class Control:
     async def _beat(self, request: web.Request) -> web.Response:
         try:
             message = unpack(Beat, await _internal_body(request))
-            return _packed(await self._beats.beat(message, bearer(request)))
+            answered = await self._beats.beat(message, bearer(request))
+            outcome = "accepted" if answered.accepted else "held" if answered.hold else "stale"
+            metrics.BEATS.labels(outcome).inc()
+            return _packed(answered)
         except WireError as error:
             return web.Response(status=400, text=str(error))
         except Refused as refused:
+            metrics.BEATS.labels("refused").inc()
             log.warning("the beat of node %.40r was refused: %s", message.node_id, refused)
             return web.Response(status=refused.status, text=str(refused))
 

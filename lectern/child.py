@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lectern import lifeline
-from lectern.say import say
+from lectern.say import pass_on, say
 from lectern.settings import PREFIX
 
 # A child that ends with this code will not do better when it is started again.
@@ -182,7 +182,7 @@ async def _pass_on(stream: asyncio.StreamReader, name: str) -> None:
 
 
 def _write_line(name: str, line: bytes) -> None:
-    print(f"{name:<6} | {line.decode(errors='replace')}", file=sys.stderr, flush=True)
+    pass_on(name, line.decode(errors="replace"))
 
 
 def _ending(code: int) -> str:

@@ -20,6 +20,8 @@ COMMANDS = {
     "sfu": "run one media node",
     "migrate": "bring the database's schema up to date",
     "node": "list media nodes, or send everybody off one and let it stop",
+    "backup": "write the database to a file, while everything runs",
+    "restore": "fill an empty database with a backup",
     "user": "list accounts, or reset, disable, delete or promote one",
 }
 BENCH_HELP = "measure Lectern on this machine; `lectern bench --help` names the benchmarks"
@@ -66,6 +68,10 @@ def _parser() -> argparse.ArgumentParser:
             from lectern import node
 
             node.add_arguments(command)
+        if name in ("backup", "restore"):
+            from lectern import backup
+
+            backup.add_arguments(command, name)
     commands.add_parser("bench", help=BENCH_HELP, add_help=False)
     return parser
 
@@ -83,6 +89,11 @@ def _run(options: argparse.Namespace) -> int:
         from lectern import node
 
         return node.main(settings, options.action, options.node)
+    if options.command in ("backup", "restore"):
+        from lectern import backup
+
+        work = backup.backup if options.command == "backup" else backup.restore
+        return work(settings, options.file)
     return _entry(options.command)(settings)
 
 

@@ -7,17 +7,25 @@ hold a secret are variables only, because everybody on a machine can read a proc
 from __future__ import annotations
 
 import argparse
+import base64
 import dataclasses
 import difflib
 import ipaddress
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lectern.advertise import Advertised, parse_advertised
 
 PREFIX = "LECTERN_"
+TOKEN_CHARACTERS_MIN = 16
+TURN_URLS_MAX = 8
+# RFC 7065.
+TURN_URL = re.compile(
+    r"turns?:(?:\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::\d{1,5})?(?:\?transport=(?:udp|tcp))?", re.ASCII
+)
 NODES_MAX = 256  # processes on one machine, one per core
 SECONDS_MAX = 7 * 24 * 3600
 
@@ -81,6 +89,41 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _format(text: str) -> str:
+    if text not in ("human", "json"):
+        raise ValueError("it is human or json")
+    return text
+
+
+def _token(text: str) -> str:
+    if len(text) < TOKEN_CHARACTERS_MIN or not text.isascii() or any(c.isspace() for c in text):
+        raise ValueError(
+            f"at least {TOKEN_CHARACTERS_MIN} ASCII characters without spaces are expected"
+        )
+    return text
+
+
+def _turn_urls(text: str) -> tuple[str, ...]:
+    urls = tuple(part.strip() for part in text.split(",") if part.strip())
+    if len(urls) > TURN_URLS_MAX:
+        raise ValueError(f"{TURN_URLS_MAX} addresses are the most")
+    for url in urls:
+        if not TURN_URL.fullmatch(url):
+            raise ValueError(f"{url!r} is not turn:HOST:PORT?transport=udp|tcp or turns:HOST:PORT")
+    return urls
+
+
+def _webhook_secret(text: str) -> str:
+    try:
+        key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if not text.startswith("whsec_") or not 24 <= len(key) <= 64:
+        # A secret is not repeated in a message.
+        raise ValueError("whsec_ and the base64 of 24 to 64 bytes is expected")
+    return text
+
+
 def _setting(
     default: Any,
     help: str,
@@ -100,7 +143,7 @@ class Settings:
     data: Path = _setting(
         Path(".lectern"),
         "directory of everything that is kept: the embedded database, secrets, sockets, logs",
-        *("up", "web", "sfu", "migrate", "demo", "user", "node"),
+        *("up", "web", "sfu", "migrate", "demo", "user", "node", "backup", "restore"),
         parse=_path,
         metavar="DIR",
     )
@@ -203,6 +246,21 @@ class Settings:
         parse=_url,
         metavar="URL",
     )
+    turn_urls: tuple[str, ...] = _setting(
+        (),
+        "TURN servers that pages may relay through (turn:host:3478?transport=udp, turns:host:443), "
+        "with commas between them; needs LECTERN_TURN_SECRET",
+        *("up", "web"),
+        parse=_turn_urls,
+        metavar="URL[,URL]",
+    )
+    log_format: Literal["human", "json"] = _setting(
+        "human",
+        "how to log: human (lines to read) or json (one object a line)",
+        *("up", "web", "sfu"),
+        parse=_format,
+        metavar="FORMAT",
+    )
     log_level: str = _setting(
         "info",
         "how much to say: debug, info, warning or error",
@@ -214,7 +272,7 @@ class Settings:
         None,
         "PostgreSQL to use (postgresql://user:password@host/name); without it `lectern up` starts "
         "its own",
-        *("up", "web", "migrate", "user", "node"),
+        *("up", "web", "migrate", "user", "node", "backup", "restore"),
         secret=True,
     )
     redis_url: str | None = _setting(
@@ -229,6 +287,34 @@ class Settings:
         "what media nodes register with; the same for all machines; without it one is made and kept "
         "in the data directory",
         *("up", "web", "sfu"),
+        secret=True,
+    )
+
+    metrics_token: str | None = _setting(
+        None,
+        "bearer token with which /metrics may be read; without it there is no /metrics",
+        *("up", "web", "sfu"),
+        parse=_token,
+        secret=True,
+    )
+    turn_secret: str | None = _setting(
+        None,
+        "secret shared with the TURN servers of --turn-urls (coturn: static-auth-secret)",
+        *("up", "web"),
+        secret=True,
+    )
+    webhook_url: str | None = _setting(
+        None,
+        "where to send events of classes; the same for every web process",
+        *("up", "web"),
+        parse=_url,
+        secret=True,
+    )
+    webhook_secret: str | None = _setting(
+        None,
+        "key that webhooks are signed with: whsec_ and the base64 of 24 to 64 bytes",
+        *("up", "web"),
+        parse=_webhook_secret,
         secret=True,
     )
 
@@ -320,7 +406,8 @@ def load(command: str, options: argparse.Namespace, environment: Mapping[str, st
         try:
             values[field.name] = known.parse(text)
         except ValueError as error:
-            raise SettingError(f"{source} is {text!r}, but {error}.") from error
+            said = "set" if known.secret else repr(text)
+            raise SettingError(f"{source} is {said}, but {error}.") from error
     settings = Settings(**values)
     settings = dataclasses.replace(settings, data=settings.data.resolve())
     _check(settings)
@@ -343,6 +430,12 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
 def _check(settings: Settings) -> None:
     if (settings.tls_cert is None) != (settings.tls_key is None):
         raise SettingError("--tls-cert and --tls-key belong together; only one of them is given.")
+    if settings.turn_urls and settings.turn_secret is None:
+        raise SettingError(
+            "--turn-urls needs LECTERN_TURN_SECRET, the secret shared with the servers."
+        )
+    if (settings.webhook_url is None) != (settings.webhook_secret is None):
+        raise SettingError("LECTERN_WEBHOOK_URL and LECTERN_WEBHOOK_SECRET belong together.")
     for path in (settings.tls_cert, settings.tls_key):
         if path is not None and not path.is_file():
             raise SettingError(f"{path} (of --tls-cert or --tls-key) is not a file.")

@@ -26,7 +26,7 @@ def main(settings: Settings) -> int:
     if lifeline.SUPERVISOR not in os.environ:  # it has looked before it started anything
         check_media_free(settings)
     _allow_descriptors()
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format, "sfu")
     uvloop.run(run(settings))
     return 0
 
@@ -51,6 +51,7 @@ async def run(settings: Settings) -> None:
         or f"unix:{settings.data / 'run' / f'sfu-{settings.udp_port}.sock'}",
         data_dir=settings.data,
         version=VERSION,
+        metrics_token=settings.metrics_token,
     )
     # SIGTERM sends everybody elsewhere first. The node ends its sessions and says so to control when
     # it is cancelled.

@@ -19,7 +19,7 @@ from lectern.greeting import greeting
 from lectern.listen import check_free, check_media_free
 from lectern.migrate import migrate
 from lectern.ready import wait_ready
-from lectern.say import say
+from lectern.say import say, speak_json
 from lectern.secret import cluster_secret
 from lectern.settings import Settings
 from lectern.tls import tls_context
@@ -46,6 +46,7 @@ class Supervisor:
 
     async def run(self) -> int:
         """Return the exit code."""
+        speak_json(self._settings.log_format == "json")
         tls_context(self._settings)  # a wrong certificate is said before anything starts
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -92,7 +93,10 @@ class Supervisor:
         for child in (*self._web, *self._nodes):
             child.start()
         if await wait_ready(settings, READY_TIMEOUT_S, self._is_over):
-            print(greeting(settings), flush=True)
+            if settings.log_format == "json":
+                say("Lectern is ready.")
+            else:
+                print(greeting(settings), flush=True)
         elif not self._is_over():
             say(f"not ready after {READY_TIMEOUT_S:.0f} s; it goes on trying")
 
@@ -161,4 +165,8 @@ def _node_environment(settings: Settings, places: Places, number: int) -> dict[s
         control_url=",".join(_internal_url(places, web) for web in range(settings.webs)),
         database_url=None,
         redis_url=None,
+        turn_urls=(),
+        turn_secret=None,
+        webhook_url=None,
+        webhook_secret=None,
     ).environment()

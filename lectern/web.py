@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import ssl
 from pathlib import Path
 
 import aiohttp.web
 import uvloop
 
 import web.pages
-from control import Control
+from control import Control, Webhook
 from lectern import lifeline, logs
 from lectern.listen import host_and_port, listening_socket, unix_path
 from lectern.secret import cluster_secret
 from lectern.settings import SettingError, Settings
-from lectern.tls import tls_context
-from signaling import Signaling
+from lectern.tls import keep_fresh, tls_context
+from signaling import Signaling, Turn
 
 # Event streams stay open for hours; a stop does not wait for them longer than this.
 SHUTDOWN_TIMEOUT_S = 2.0
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 def main(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT."""
     lifeline.hold()
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format, "web")
     uvloop.run(run(settings))
     return 0
 
@@ -52,9 +53,11 @@ async def run(settings: Settings) -> None:
         throttle=settings.throttle,
         host_absence_max_s=settings.host_absence_max_s,
         trusted_proxies=settings.trusted_proxies,
+        metrics_token=settings.metrics_token,
+        webhook=_webhook(settings),
     )
     try:
-        async with Signaling(control) as signaling:
+        async with Signaling(control, _turn(settings), throttle=settings.throttle) as signaling:
             await _serve(settings, control, signaling, stopped)
     finally:
         await control.close()
@@ -70,6 +73,8 @@ async def _serve(
     signaling.add_routes(public)
     web.pages.add_routes(public)
     runners = [_runner(internal), _runner(public)]
+    tls = tls_context(settings)
+    fresh = _keep_fresh(tls, settings)
     try:
         for runner in runners:
             await runner.setup()
@@ -77,13 +82,37 @@ async def _serve(
         await aiohttp.web.SockSite(
             runners[1],
             listening_socket(settings.host, settings.port, shared=settings.webs > 1),
-            ssl_context=tls_context(settings),
+            ssl_context=tls,
         ).start()
         logger.info("serving on %s port %d", settings.host, settings.port)
         await stopped.wait()
     finally:
+        if fresh is not None:
+            fresh.cancel()
         for runner in reversed(runners):
             await runner.cleanup()
+
+
+def _keep_fresh(tls: ssl.SSLContext | None, settings: Settings) -> asyncio.Task[None] | None:
+    """Watch the certificate's files; SIGHUP asks for a look at once."""
+    asked = asyncio.Event()
+    # Without a certificate SIGHUP has nothing to say, and must not end the process either.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked.set)
+    if tls is None:
+        return None
+    return asyncio.create_task(keep_fresh(tls, settings, asked), name="certificate")
+
+
+def _turn(settings: Settings) -> Turn | None:
+    if not settings.turn_urls or settings.turn_secret is None:
+        return None
+    return Turn(settings.turn_urls, settings.turn_secret)
+
+
+def _webhook(settings: Settings) -> Webhook | None:
+    if settings.webhook_url is None or settings.webhook_secret is None:
+        return None
+    return Webhook(settings.webhook_url, settings.webhook_secret)
 
 
 def _runner(app: aiohttp.web.Application) -> aiohttp.web.AppRunner:

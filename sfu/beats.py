@@ -64,6 +64,12 @@ class Happening:
     reason: EndReason | None = None
 
 
+class BeatsMetrics(Protocol):
+    """Counts beats by their outcome."""
+
+    def beat(self, outcome: str) -> None: ...
+
+
 class BeatingNode(Protocol):
     """What the beats ask of the node, and tell it."""
 
@@ -71,6 +77,8 @@ class BeatingNode(Protocol):
     def draining(self) -> bool: ...
     @property
     def moving(self) -> bool: ...
+    @property
+    def metrics(self) -> BeatsMetrics: ...
     def held(self) -> list[HeldSession]: ...
     def load(self) -> Load: ...
     def registration(self, identity: Identity) -> Register: ...
@@ -173,8 +181,10 @@ class Beats:
             try:
                 accepted = await self._beat()
             except BeatRefused:
+                self._node.metrics.beat("refused")
                 return
             except ControlUnreachable as error:
+                self._node.metrics.beat("unanswered")
                 self._complain(error)
                 await asyncio.sleep(RETRY_MIN_S)
                 continue

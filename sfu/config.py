@@ -36,3 +36,4 @@ class NodeConfig:
     data_dir: Path
     internal_url: str | None = None  # where others reach `internal_listen`, if it is not that
     version: str = "0"
+    metrics_token: str | None = None  # with which /metrics may be read, besides the node's secret

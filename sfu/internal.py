@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from wire import codec
 from wire.session import (
@@ -45,11 +46,19 @@ class Refused(Exception):
         self.refusal = Refusal(code, detail)
 
 
+class TellingMetrics(Protocol):
+    """Tells the node's figures in Prometheus's text format."""
+
+    def text(self) -> bytes: ...
+
+
 class ServingNode(Protocol):
     """What the API asks of the node."""
 
     @property
     def secret(self) -> str: ...
+    @property
+    def metrics(self) -> TellingMetrics: ...
     def open_session(self, message: OpenSession) -> SessionOpened: ...
     def patch_session(self, session_id: str, message: PatchSession) -> SessionPatched: ...
     def close_session(self, session_id: str, message: CloseSession) -> None: ...
@@ -60,8 +69,9 @@ class ServingNode(Protocol):
 class InternalServer:
     """Listens on `host:port` or `unix:/path`; `url` is where it can be reached."""
 
-    def __init__(self, node: ServingNode, listen: str) -> None:
+    def __init__(self, node: ServingNode, listen: str, metrics_token: str | None = None) -> None:
         self._node = node
+        self._metrics_token = metrics_token
         self._listen = listen
         app = web.Application(
             middlewares=[self._authorise], client_max_size=codec.MESSAGE_BYTES_MAX
@@ -74,6 +84,7 @@ class InternalServer:
                 web.delete("/classes/{class_id}", self._end_class),
                 web.post("/classes/{class_id}/move", self._move_class),
                 web.get("/health", self._health),
+                web.get("/metrics", self._metrics),
             ]
         )
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -98,9 +109,11 @@ class InternalServer:
 
     @web.middleware
     async def _authorise(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        expected = f"Bearer {self._node.secret}".encode()
+        accepted = [self._node.secret]
+        if request.path == "/metrics" and self._metrics_token is not None:
+            accepted.append(self._metrics_token)
         given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
-        if not hmac.compare_digest(expected, given):
+        if not any(hmac.compare_digest(f"Bearer {s}".encode(), given) for s in accepted):
             log.warning("%s %s refused: not by our secret", request.method, request.path)
             return _refusal(401, Refusal("wrong_node", "the bearer is not this node's secret"))
         try:
@@ -133,6 +146,11 @@ class InternalServer:
         message = codec.unpack(MoveClass, await request.read())
         self._node.move_class(request.match_info["class_id"], message.epoch)
         return web.Response(status=204)
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        return web.Response(
+            body=self._node.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )
 
     async def _health(self, request: web.Request) -> web.Response:
         return web.Response()

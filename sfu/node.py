@@ -15,6 +15,7 @@ from sfu.config import Advertised, NodeConfig
 from sfu.control_client import ControlClient
 from sfu.internal import InternalServer, Refused
 from sfu.live import encode
+from sfu.metrics import NodeMetrics
 from sfu.moves import Moves
 from sfu.negotiation import Credentials, Ssrcs, make_answer
 from sfu.outbox import Outbox
@@ -88,13 +89,16 @@ class Node:
         self.ssrcs = Ssrcs()
         self.url = ""
         self.ready = asyncio.Event()  # listening; registration goes on meanwhile
+        self.media = media
+        self.version = config.version
+        self.metrics = NodeMetrics(self)
         self._config = config
         self._media = media
         self._outbox = Outbox(media)
         self._certificates = Certificates()
         self._client = ControlClient(config.control_url)
         self._beats = Beats(self, self._client, config.cluster_secret)
-        self._internal = InternalServer(self, config.internal_listen)
+        self._internal = InternalServer(self, config.internal_listen, config.metrics_token)
         self._candidates = _candidates(config.advertise or (Advertised(config.host),), media)
         self._by_number: dict[int, Session] = {}
         self._rooms_by_number: dict[int, Room] = {}
@@ -230,6 +234,7 @@ class Node:
         )
         self.sessions[session.session_id] = session
         self._by_number[session.number] = session
+        self.metrics.opened(session)
         session.room.add(session)
         self._replace_earlier(session, earlier, others)
         task = self._group.create_task(self._live(session))
@@ -303,6 +308,7 @@ class Node:
         )
 
     def apply(self, answer: BeatAnswer) -> None:
+        self.metrics.beat("held" if answer.hold else "accepted")
         for revocation in answer.revoked:
             self._end(revocation.session_id, revocation.fence, revocation.reason)
         for ended in answer.ended_classes:
@@ -410,6 +416,7 @@ class Node:
 
     def _session_ended(self, session: Session, reason: EndReason, at_s: float) -> None:
         room = session.room
+        self.metrics.ended(session, reason)
         room.remove(session)
         if session.was_connected:
             room.disconnected(session, HOW.get(reason, "lost"))
@@ -428,6 +435,7 @@ class Node:
             await session.run()
         finally:
             self._by_number.pop(session.number, None)
+            self.metrics.released(session)
             self.ssrcs.give_back(session.answer.outgoing)
 
     async def _tick(self) -> None:
@@ -440,6 +448,7 @@ class Node:
             if now_s - before_s > TICK_S + STANDSTILL_S:
                 log.warning("stood still for %.1f s", now_s - before_s - TICK_S)
                 self._settled_at_s = now_s + SETTLE_S
+            self.metrics.tick(self._by_number, now_s - before_s - TICK_S)
             ticks += 1
             if self._beats.registered and not self._beats.serving and self.sessions:
                 log.warning("no control has answered in time: fencing %d", len(self.sessions))

@@ -104,6 +104,7 @@ class Session:
         self.answer = answer
         self.resume = resume
         self.was_connected = False
+        self.counted: dict[str, int] = {}  # the native core's counters, at the end
         self._media = media
         self._on_connected = on_connected
         self._on_ended = on_ended
@@ -297,9 +298,16 @@ class Session:
     # Leaves.
 
     def _say_what_was_sent(self) -> None:
-        counted = self._media.session_stats(self.number) or {}
+        self.counted = counted = self._media.session_stats(self.number) or {}
         told = " ".join(f"{name}={counted[name]}" for name in TOLD_COUNTERS if name in counted)
-        log.info("session %s of a %s ended: %s", self.session_id, self.opening.role, told)
+        log.info(
+            "session %s of a %s in class %s ended %s: %s",
+            self.session_id,
+            self.opening.role,
+            self.opening.class_id,
+            self._reason,
+            told,
+        )
 
     def _move(self, event: Event) -> None:
         following = TRANSITIONS.get((self._state, event))

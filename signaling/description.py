@@ -6,6 +6,7 @@ from typing import Any
 
 from control import problem_responses
 from signaling.body import FRAGMENT_TYPE, OFFER_TYPE
+from signaling.reports import FIELDS
 
 Item = dict[str, Any]
 
@@ -29,12 +30,13 @@ STATUSES: dict[str, tuple[int, ...]] = {
     "replaced": (409,),
     "class_ended": (410,),
     "too_large": (413,),
+    "rate_limited": (429,),
     "no_capacity": (503,),
     "try_again": (503,),
 }
 OFFERED = (
     "invalid_request", "bad_offer", "not_signed_in", "bad_origin", "not_found", "class_not_live",
-    "class_ended", "too_large", "no_capacity", "try_again", "replaced",
+    "class_ended", "too_large", "no_capacity", "try_again", "replaced", "rate_limited",
 )  # fmt: skip
 JOINED = (*OFFERED, "class_full", "active_elsewhere", "own_class")
 
@@ -43,7 +45,7 @@ def paths() -> dict[str, Item]:
     """Return the path items of everything below /live."""
     takeover = _query("takeover", "`1` leaves another live class for this one.")
     resume = _query("resume", "The Lectern-Resume of a session to continue.")
-    return {
+    return figures() | {
         "/live/classes/{class_id}/whip": {
             "parameters": [_path("class_id"), resume],
             "post": _offer("publish", "Publish into an own class (WHIP, RFC 9725).",
@@ -70,6 +72,68 @@ def paths() -> dict[str, Item]:
     }  # fmt: skip
 
 
+def figures() -> dict[str, Item]:
+    """Return the path items of what pages report and operators read, and of TURN."""
+    told = {
+        "200": {
+            "description": "As Prometheus reads it.",
+            "content": {"text/plain": {"schema": TEXT}},
+        }
+    }
+    targets: Item = {"type": "array", "items": {"type": "object"}}
+    listed = {
+        "200": {
+            "description": "HTTP service discovery.",
+            "content": {"application/json": {"schema": targets}},
+        }
+    }
+    servers: Item = {
+        "type": "object",
+        "required": ["iceServers", "ttl_s"],
+        "properties": {
+            "iceServers": {"type": "array", "items": {"type": "object"}},
+            "ttl_s": {"type": "integer"},
+        },
+    }
+    given = {
+        "200": {
+            "description": "What an RTCPeerConnection takes.",
+            "content": {"application/json": {"schema": servers}},
+        }
+    }
+    report: Item = {
+        "type": "object",
+        "minProperties": 1,
+        "additionalProperties": False,
+        "properties": {
+            name: {"type": "integer", "minimum": 0, "maximum": most}
+            for name, most in FIELDS.items()
+        },
+    }
+    taken = {"204": {"description": "Taken."}}
+    return {
+        "/live/reports": {
+            "post": _operation(
+                "report", "Say how watching was: first frame, freezes.", taken,
+                ("malformed", "not_signed_in", "bad_origin", "too_large", "rate_limited", "try_again"),
+            ) | {"requestBody": {"required": True, "content": {"application/json": {"schema": report}}}},
+        },
+        "/live/ice-servers": {
+            "get": _operation("iceServers", "Get credentials for the operator's TURN server.", given,
+                              ("not_signed_in", "try_again")),
+        },
+        "/metrics/nodes": {
+            "get": _operation("nodeTargets", "List the nodes that live, for Prometheus.", listed,
+                              ("not_signed_in", "not_found", "try_again")) | {"security": []},
+        },
+        "/metrics/nodes/{node_id}": {
+            "parameters": [_path("node_id")],
+            "get": _operation("nodeMetrics", "Tell a node's figures.", told,
+                              ("not_signed_in", "not_found", "try_again")) | {"security": []},
+        },
+    }  # fmt: skip
+
+
 def _operation(name: str, summary: str, done: Item, codes: tuple[str, ...]) -> Item:
     return {
         "operationId": name,
@@ -81,7 +145,10 @@ def _operation(name: str, summary: str, done: Item, codes: tuple[str, ...]) -> I
 
 
 def _problems(codes: tuple[str, ...]) -> Item:
-    responses: Item = problem_responses([c for c in codes if c != "precondition"], STATUSES)
+    special = ("precondition", "malformed")
+    responses: Item = problem_responses([c for c in codes if c not in special], STATUSES)
+    if "malformed" in codes:
+        responses |= problem_responses(["invalid_request"], {"invalid_request": (415, 422)})
     if "precondition" in codes:
         refused = problem_responses(
             ["invalid_request"], {"invalid_request": STATUSES["precondition"]}

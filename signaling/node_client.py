@@ -88,6 +88,10 @@ class NodeClient:
         """Send a class's sessions elsewhere; NodeUnreachable or NodeRefused."""
         await self._request(node, "POST", f"/classes/{class_id}/move", message, CLOSE_S)
 
+    async def metrics(self, node: NodeAddress) -> bytes:
+        """Return the node's figures in Prometheus's text format; NodeUnreachable or NodeRefused."""
+        return await self._request(node, "GET", "/metrics", None, CLOSE_S)
+
     async def _ask(
         self, node: NodeAddress, method: str, path: str, message: Any, kind: type[T], limit_s: float
     ) -> T:
@@ -105,7 +109,7 @@ class NodeClient:
             async with client.request(
                 method,
                 base + path,
-                data=codec.pack(message),
+                data=None if message is None else codec.pack(message),
                 headers={"Authorization": f"Bearer {node.secret}"},
                 timeout=aiohttp.ClientTimeout(total=limit_s, sock_connect=CONNECT_S),
                 allow_redirects=False,

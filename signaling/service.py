@@ -11,11 +11,15 @@ from aiohttp import web
 
 from control import ClassEnd, Control, NodeAddress, Problem
 from signaling import description
+from signaling.allowance import Allowance
 from signaling.health import Health
+from signaling.metrics import JOINS, NodeMetrics
 from signaling.node_client import NodeClient, NodeRefused, NodeUnreachable
 from signaling.opening import Opening
+from signaling.reports import Reports
 from signaling.resource import SessionResource
 from signaling.sdp import BadOffer
+from signaling.turn import IceServers, Turn
 from signaling.whep import Whep
 from signaling.whip import Whip
 from wire.session import CloseClass
@@ -24,6 +28,9 @@ log = logging.getLogger(__name__)
 
 # Ends that are told beside their answers; what is more waits for the nodes' beats.
 TELLINGS_MAX = 256
+# A page that comes back by itself waits longer each time; a person with a few tabs stays far below.
+OFFERS_BURST = 60
+OFFERS_REFILL_S = 1.0
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -31,16 +38,23 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 class Signaling:
     """WHIP, WHEP and their session resources; has no state but connections to nodes."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(
+        self, control: Control, turn: Turn | None = None, *, throttle: bool = True
+    ) -> None:
+        """`throttle` bounds how often one account offers."""
         self._control = control
         self._nodes = NodeClient()
         self._health = Health(control)
         self._opening = Opening(control, self._nodes, self._health)
         self._tellings: set[asyncio.Task[None]] = set()
         control.when_class_ends(self._empty_nodes)
-        self._whip = Whip(control, self._opening)
-        self._whep = Whep(control, self._opening)
+        allowance = Allowance(OFFERS_BURST, OFFERS_REFILL_S) if throttle else None
+        self._whip = Whip(control, self._opening, allowance)
+        self._whep = Whep(control, self._opening, allowance)
         self._resource = SessionResource(control, self._nodes)
+        self._metrics = NodeMetrics(control, self._nodes)
+        self._reports = Reports(control)
+        self._ice_servers = IceServers(control, turn)
 
     async def open(self) -> Signaling:
         """Begin to watch the nodes; connections to them are made when they are needed."""
@@ -73,9 +87,15 @@ class Signaling:
         resource = "/live/sessions/{node_id}/{session_id}"
         app.add_routes(
             [
-                web.post("/live/classes/{class_id}/whip", _answering(self._whip.post)),
-                web.post("/live/classes/{class_id}/whep", _answering(self._whep.post_class)),
-                web.post("/live/links/{token}/whep", _answering(self._whep.post_link)),
+                web.post("/live/classes/{class_id}/whip", _joining("publisher", self._whip.post)),
+                web.post(
+                    "/live/classes/{class_id}/whep", _joining("viewer", self._whep.post_class)
+                ),
+                web.post("/live/links/{token}/whep", _joining("viewer", self._whep.post_link)),
+                web.post("/live/reports", self._reports.post),
+                web.get("/live/ice-servers", self._ice_servers.get),
+                web.get("/metrics/nodes", self._metrics.list),
+                web.get("/metrics/nodes/{node_id}", self._metrics.of_node),
                 web.patch(resource, _answering(self._resource.patch)),
                 web.delete(resource, self._resource.delete),
             ]
@@ -93,6 +113,24 @@ class Signaling:
             await self._nodes.close_class(node, str(end.class_id), CloseClass(end.epoch))
         except (NodeRefused, NodeUnreachable) as error:
             log.info("a node will hear of a class's end in its next beat: %s", error)
+
+
+def _joining(role: str, handler: Handler) -> Handler:
+    answering = _answering(handler)
+
+    async def answer(request: web.Request) -> web.Response:
+        outcome = "internal"
+        try:
+            response = await answering(request)
+            outcome = "ok"
+            return response
+        except Problem as problem:
+            outcome = problem.code
+            raise
+        finally:
+            JOINS.labels(role, outcome).inc()
+
+    return answer
 
 
 def _answering(handler: Handler) -> Handler:

@@ -7,6 +7,7 @@ from uuid import UUID
 from aiohttp import web
 
 from control import Control
+from signaling.allowance import Allowance
 from signaling.body import OFFER_TYPE, read_sdp
 from signaling.offer import read_offer
 from signaling.opening import Opening
@@ -17,9 +18,10 @@ from signaling.resume import resumed
 class Whep:
     """The endpoints of a class's link and of the class itself, for those who hold a seat."""
 
-    def __init__(self, control: Control, opening: Opening) -> None:
+    def __init__(self, control: Control, opening: Opening, allowance: Allowance | None) -> None:
         self._control = control
         self._opening = opening
+        self._allowance = allowance
 
     async def post_link(self, request: web.Request) -> web.Response:
         """Join by the link; `?takeover=1` leaves another class, `?resume=` continues a session."""
@@ -34,6 +36,8 @@ class Whep:
         self, request: web.Request, *, link_token: str | None, class_id: UUID | None
     ) -> web.Response:
         account = await self._control.account_of(request)
+        if self._allowance is not None:
+            self._allowance.take(account.account_id)
         read = read_offer(await read_sdp(request, OFFER_TYPE), "viewer")
         admission = await self._control.admit(
             account,

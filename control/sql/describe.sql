@@ -23,3 +23,9 @@ WHERE relnamespace = 'public'::regnamespace AND relname NOT LIKE '%yoyo%' AND co
 -- indexes: List their indexes.
 SELECT 'table ' || tablename || ' index ' || indexdef
 FROM pg_indexes WHERE schemaname = 'public' AND tablename NOT LIKE '%yoyo%'
+
+-- triggers: List their triggers, and whether they are enabled.
+SELECT 'table ' || relname || ' trigger ' || pg_get_triggerdef(pg_trigger.oid)
+       || CASE tgenabled WHEN 'D' THEN ' disabled' ELSE '' END
+FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+WHERE NOT tgisinternal AND relnamespace = 'public'::regnamespace

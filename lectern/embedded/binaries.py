@@ -67,6 +67,24 @@ def find_redis() -> Path:
     )
 
 
+def find_client(program: str, version: int) -> Path:
+    """Return a pg_dump or pg_restore that can speak to a server of this major version: not an older one."""
+    package = _package_directory(WHEEL)
+    found = [] if package is None else sorted(package.glob(f"pginstall*/bin/{program}"))
+    on_path = shutil.which(program)
+    if on_path is not None:
+        found.append(Path(on_path))
+    found += sorted(DEBIAN_POSTGRES.glob(f"*/bin/{program}"), reverse=True)
+    able = [(v, path) for path in found if (v := _postgres_version(path)) and v >= version]
+    if not able:
+        raise EmbeddedError(
+            f"There is no {program} for PostgreSQL {version} here: "
+            f"apt install postgresql-client-{version}"
+        )
+    # The nearest one: a newer one may write what only newer servers read.
+    return min(able)[1]
+
+
 def _postgres_candidates(places: Places) -> Iterator[PostgresBinaries]:
     directories = sorted(places.servers.glob(f"postgresql-*/{WHEEL}/*/bin"), reverse=True)
     package = _package_directory(WHEEL)

@@ -27,8 +27,9 @@ class Up:
         self.data = data
         self.nodes = nodes
         self.port = free_port(socket.SOCK_STREAM)
-        self.media_port = free_media_port()
+        self.media_port = free_media_port(nodes)
         self.options = options
+        self.variables: dict[str, str] = {}  # settings that hold secrets
         self.lines: list[str] = []
         self.process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
@@ -66,7 +67,7 @@ class Up:
         self.process = subprocess.Popen(
             self.command(),
             cwd=self.data.parent,
-            env=environment(),
+            env={**environment(), **self.variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -162,16 +163,22 @@ def free_port(kind: socket.SocketKind) -> int:
         return port
 
 
-def free_media_port() -> int:
-    """Return a number that is free for UDP and for TCP."""
+def free_media_port(count: int = 1) -> int:
+    """Return a number that is free for UDP and for TCP, and so are the next ones, `count` in all."""
     while True:
         port = free_port(socket.SOCK_DGRAM)
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        if all(_is_free(port + more) for more in range(count)):
+            return port
+
+
+def _is_free(port: int) -> bool:
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        with socket.socket(socket.AF_INET, kind) as probe:
             try:
                 probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
+            except (OSError, OverflowError):
+                return False
+    return True
 
 
 def processes() -> list[tuple[int, list[str]]]:

@@ -34,8 +34,9 @@ def offer(name: str) -> bytes:
     return (OFFERS / f"{name}.sdp").read_bytes()
 
 
-async def watch(site: Site, path: str = WHEP) -> ClientResponse:
-    return await site.client.post(path, data=offer("chromium_viewer"), headers=STUDIES)
+async def watch(site: Site, path: str = WHEP, account: str = "student") -> ClientResponse:
+    headers = STUDIES | {"X-Account": account}
+    return await site.client.post(path, data=offer("chromium_viewer"), headers=headers)
 
 
 async def patch(site: Site, location: str, body: str, **headers: str) -> ClientResponse:
@@ -272,6 +273,6 @@ async def test_a_dead_node_makes_a_restart_wait_and_a_leave_succeed(site: Site) 
 
 
 async def test_many_students_join_at_once(site: Site) -> None:
-    responses = await asyncio.gather(*(watch(site) for _ in range(100)))
+    responses = await asyncio.gather(*(watch(site, account=f"student {n}") for n in range(100)))
     assert {r.status for r in responses} == {201}
     assert len({r.headers["Location"] for r in responses}) == 100
