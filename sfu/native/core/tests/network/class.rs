@@ -16,16 +16,8 @@ const TRANSPORT_CC: u8 = 5;
 const TEACHER: u16 = 1;
 const PACKET_BYTES: usize = 1100;
 /// T0 T2 T1 T2, every other round in step with its base picture: what Chromium's VP8 does.
-const LAYERS: [(u8, bool); 8] = [
-    (0, false),
-    (2, true),
-    (1, true),
-    (2, false),
-    (0, false),
-    (2, false),
-    (1, false),
-    (2, false),
-];
+const LAYERS: [(u8, bool); 8] =
+    [(0, false), (2, true), (1, true), (2, false), (0, false), (2, false), (1, false), (2, false)];
 /// Of the bytes of four pictures, by layer.
 const SHARES: [f64; 3] = [0.4, 0.2, 0.2];
 
@@ -44,7 +36,7 @@ pub struct Screen {
 impl Default for Screen {
     fn default() -> Self {
         Screen {
-            bps: 600e3,
+            bps: 450e3,
             keyframe_bytes: 60_000,
             layers: true,
             still: None,
@@ -310,8 +302,7 @@ impl Student {
             transport_sequence: number.map(u16::from_be_bytes),
             elements: Vec::new(),
         };
-        self.receiver.take(at, &got, |payload| {
-            Some(Time(u64::from_be_bytes(*payload.first_chunk()?)))
-        });
+        self.receiver
+            .take(at, &got, |payload| Some(Time(u64::from_be_bytes(*payload.first_chunk()?))));
     }
 }

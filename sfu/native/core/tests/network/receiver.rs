@@ -6,6 +6,7 @@ use std::time::Duration;
 use lectern_core::codec::vp8;
 use lectern_core::ids::{Ssrc, Time};
 use lectern_core::rtcp::{self, ReportBlock};
+use lectern_core::seq::newer_timestamp;
 use lectern_core::twcc::Recorder;
 
 use crate::world::Got;
@@ -32,6 +33,7 @@ struct Piece {
 #[derive(Clone, Copy)]
 struct Frame {
     complete: Time,
+    timestamp: u32,
     key: bool,
     picture_id: u16,
     base_index: u8,
@@ -130,6 +132,7 @@ impl Receiver {
         let picture = self.pieces[&first].picture;
         self.frames.push_back(Frame {
             complete: at,
+            timestamp,
             key: picture.is_keyframe,
             picture_id: picture.picture_id.expect("the teacher numbers them"),
             base_index: picture.tl0_pic_idx.expect("and its base pictures"),
@@ -206,7 +209,8 @@ impl Receiver {
         let mut at = 0;
         while let Some(frame) = self.frames.get(at).copied() {
             let ahead = self.decoded.map_or(1, |d| ahead(frame.picture_id, d.picture_id));
-            if !frame.key && ahead <= 0 {
+            let old = |d: &Frame| !newer_timestamp(frame.timestamp, d.timestamp);
+            if self.decoded.as_ref().is_some_and(old) {
                 self.frames.remove(at);
                 continue;
             }
@@ -245,7 +249,11 @@ impl Receiver {
 
 fn ahead(picture_id: u16, of: u16) -> i32 {
     let forward = i32::from(picture_id.wrapping_sub(of) & 0x7FFF);
-    if forward < 0x4000 { forward } else { forward - 0x8000 }
+    if forward < 0x4000 {
+        forward
+    } else {
+        forward - 0x8000
+    }
 }
 
 /// A buffer that plays packets of 20 ms, waits longer once one came too late, and makes up for lost ones by
@@ -259,7 +267,6 @@ pub struct Sound {
     delay: Duration,
     stretched: Duration,
     pub played: u64,
-    pub lost: u64,
     pub concealed: u64,
     /// (when, concealed) of each packet.
     pub log: Vec<(Time, bool)>,
@@ -321,7 +328,6 @@ impl Sound {
             self.stretched = Duration::ZERO;
             self.played += 1;
             let copied = here.is_none() && self.came.contains_key(&(index + 1));
-            self.lost += u64::from(here.is_none());
             self.concealed += u64::from(here.is_none() && !copied);
             self.log.push((now, here.is_none() && !copied));
             // The buffer shortens slowly once nothing is late.
