@@ -28,6 +28,8 @@ pub struct Glance {
     pub non_reference: bool,
     /// A receiver without this temporal layer can begin it here.
     pub switch_point: bool,
+    /// A receiver without them can begin all higher layers after this frame (VP9's U).
+    pub opens_above: bool,
     /// It has a dependency descriptor that can be read.
     pub described: bool,
 }
@@ -89,7 +91,8 @@ impl Reader {
             is_prefix: false,
             temporal_id: read.temporal_id,
             non_reference: self.is_unreferenced(read) && !read.starts_keyframe(),
-            switch_point: read.switching_up,
+            switch_point: false,
+            opens_above: read.switching_up,
             described: false,
         }
     }
@@ -145,6 +148,7 @@ fn of_vp8(read: &vp8::Descriptor) -> Glance {
         temporal_id: read.temporal_id,
         non_reference: read.non_reference && !read.is_keyframe,
         switch_point: read.layer_sync,
+        opens_above: false,
         described: false,
     }
 }
@@ -158,6 +162,7 @@ fn of_h264(read: h264::Summary) -> Glance {
         temporal_id: None,
         non_reference: read.non_reference && !read.starts_keyframe,
         switch_point: false,
+        opens_above: false,
         described: false,
     }
 }

@@ -4,19 +4,21 @@
 //!
 //! - formats: [`demux`], [`stun`], [`rtp`], [`rtcp`], [`twcc`], [`codec`], and [`srtp`] which seals and opens
 //! - a teacher's side: [`source`] (one stream, in order and repaired) in [`publisher`]
-//! - a class: [`slot`] (a [`ring`] of packets, its time line, its newest picture) in [`room`]
-//! - a student's side: [`viewer`] with [`pacer`] and [`numbering`]
+//! - a class: [`slot`] (a [`ring`] of packets, its time line, its [`rates`], its newest picture) in [`room`]
+//! - a student's side: [`viewer`] with [`estimate`] (what its line takes), [`pacer`] and [`numbering`]
 //! - [`session`] (ICE, keys, signs of life) and [`node`], which has them all
 #![forbid(unsafe_code)]
 
 pub mod api;
 pub mod codec;
 pub mod demux;
+pub mod estimate;
 pub mod ids;
 pub mod node;
 pub mod numbering;
 pub mod pacer;
 pub mod publisher;
+pub mod rates;
 pub mod ring;
 pub mod room;
 pub mod rtcp;

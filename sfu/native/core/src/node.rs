@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::api::{Command, Counters, Event, Outbox, Profile};
 use crate::demux::{self, Kind};
+use crate::estimate::Arrival;
 use crate::ids::{PathId, RoomId, SessionId, Slot, Ssrc, Time};
 use crate::publisher::Publisher;
 use crate::room::Room;
@@ -48,6 +49,7 @@ struct Tally {
 #[derive(Default)]
 struct Scratch {
     plan: Plan,
+    arrivals: Vec<Arrival>,
     rtcp: Vec<u8>,
 }
 

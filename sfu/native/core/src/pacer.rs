@@ -8,149 +8,108 @@ use crate::ids::Time;
 /// of an unpaced keyframe of 160 packets.
 pub const WINDOW: Duration = Duration::from_millis(10);
 pub const WINDOW_PACKETS_MAX: usize = 16;
-/// While a viewer catches up with a replay.
-const REPLAY_RATE_BPS_MAX: u64 = 10_000_000;
-const RATE_BPS_MAX: u64 = 20_000_000;
-/// Enough for a still slide and speech.
-const RATE_BPS_MIN: u64 = 500_000;
-/// GCC's loss-based controller (draft-ietf-rmcat-gcc-02 section 6): leave above 10 %, come back below 2 %.
-const LOSS_HIGH: f64 = 0.10;
-const LOSS_LOW: f64 = 0.02;
-/// Only what 2 % of chance cannot explain counts as more than `LOSS_HIGH`.
-const LOSS_DEVIATIONS: f64 = 2.0;
-const LOSS_INTERVAL: Duration = Duration::from_millis(500);
-const LOSS_PACKETS_MIN: u64 = 20;
-const LOSS_INTERVALS_SMOOTHED: f64 = 4.0;
+/// What was not sent for so long may be sent at once (libwebrtc's pacer allows the same for screens).
+const BURST: Duration = Duration::from_millis(40);
+/// Sound goes out whatever the rate; so much of it is made up for by pictures.
+const DEBT: Duration = Duration::from_millis(200);
+/// A rate is not spent in smaller pieces.
+const BURST_BYTES_MIN: i64 = 1;
 
-#[derive(Debug)]
+/// A leaky bucket, looked at in windows.
+#[derive(Debug, Default)]
 pub struct Pacer {
     window_start: Option<Time>,
     packets: usize,
-    bytes: usize,
+    /// In bytes; negative: to be waited for.
+    budget: i64,
+    filled: Option<Time>,
     rate_bps: u64,
-    seen: u64,
-    lost: u64,
-    judged: Option<Time>,
-    /// Smoothed over a few seconds.
-    loss: f64,
-}
-
-impl Default for Pacer {
-    fn default() -> Self {
-        Pacer {
-            window_start: None,
-            packets: 0,
-            bytes: 0,
-            rate_bps: RATE_BPS_MAX,
-            seen: 0,
-            lost: 0,
-            judged: None,
-            loss: 0.0,
-        }
-    }
 }
 
 impl Pacer {
-    /// Packets that may go now; the bytes are asked packet by packet with `fits`.
-    pub fn open(&mut self, now: Time) -> usize {
+    /// Packets that may go now at a rate of `rate_bps`; the bytes are asked packet by packet with `fits`.
+    /// `evenly`: without bursts.
+    pub fn open(&mut self, now: Time, rate_bps: u64, evenly: bool) -> usize {
+        let burst = bytes(rate_bps, if evenly { WINDOW } else { BURST }).max(BURST_BYTES_MIN);
+        let passed = self.filled.map_or(BURST, |at| now.since(at).min(Duration::from_secs(1)));
+        // Time of less than a byte is kept.
+        let earned = bytes(rate_bps, passed);
+        if earned > 0 || self.filled.is_none() {
+            self.filled = Some(now);
+            self.budget = (self.budget + earned).min(burst);
+        }
+        self.rate_bps = rate_bps;
         if self.window_start.is_none_or(|start| now.since(start) >= WINDOW) {
             self.window_start = Some(now);
             self.packets = 0;
-            self.bytes = 0;
         }
-        WINDOW_PACKETS_MAX - self.packets
+        WINDOW_PACKETS_MAX.saturating_sub(self.packets)
     }
 
-    /// Whether `bytes` more fit into the window. The first packet always does.
-    pub fn fits(&self, planned: usize, bytes: usize, replay: bool) -> bool {
-        let rate = if replay { self.rate_bps.min(REPLAY_RATE_BPS_MAX) } else { self.rate_bps };
-        let window_bytes = (rate / 8) as usize * WINDOW.as_millis() as usize / 1000;
-        self.bytes + planned == 0 || self.bytes + planned + bytes <= window_bytes
+    /// Whether one more packet may follow `planned` bytes.
+    pub fn fits(&self, planned: usize) -> bool {
+        self.budget > planned as i64
     }
 
-    pub fn spend(&mut self, packets: usize, bytes: usize) {
+    pub fn spend(&mut self, packets: usize, spent: usize) {
         self.packets += packets;
-        self.bytes += bytes;
+        self.budget = (self.budget - spent as i64).max(-bytes(self.rate_bps, DEBT) - 1500);
     }
 
-    /// When the next window opens.
+    /// When to look again: the next window, or when the debt is paid.
     pub fn next(&self, now: Time) -> Time {
-        self.window_start.map_or(now, |start| start + WINDOW)
-    }
-
-    /// Take what a transport-wide feedback says of `seen` packets, `lost` of them missing.
-    pub fn note_feedback(&mut self, now: Time, seen: u64, lost: u64) {
-        self.seen += seen;
-        self.lost += lost;
-        let due = self.judged.is_none_or(|at| now.since(at) >= LOSS_INTERVAL);
-        if !due || self.seen < LOSS_PACKETS_MIN {
-            return;
+        let window = self.window_start.map_or(now, |start| start + WINDOW);
+        if self.budget > 0 || self.rate_bps == 0 {
+            return window;
         }
-        let loss = self.lost as f64 / self.seen as f64;
-        self.loss += (loss - self.loss) / LOSS_INTERVALS_SMOOTHED;
-        // Of a few packets, twice as many may be lost by chance: that would pull the rate to its floor.
-        let chance = LOSS_DEVIATIONS * (LOSS_HIGH * (1.0 - LOSS_HIGH) / self.seen as f64).sqrt();
-        if loss > LOSS_HIGH + chance {
-            self.rate_bps = (self.rate_bps as f64 * (1.0 - 0.5 * loss)) as u64;
-        } else if loss < LOSS_LOW {
-            self.rate_bps = (self.rate_bps as f64 * 1.05) as u64;
-        }
-        self.rate_bps = self.rate_bps.clamp(RATE_BPS_MIN, RATE_BPS_MAX);
-        (self.seen, self.lost, self.judged) = (0, 0, Some(now));
+        let owed = (1 - self.budget) as u64 * 8 * 1_000_000_000 / self.rate_bps;
+        window.max(self.filled.unwrap_or(now) + Duration::from_nanos(owed))
     }
+}
 
-    /// Whether the line loses so much that repairs are lost as well.
-    pub fn is_lossy(&self) -> bool {
-        self.loss > LOSS_LOW
-    }
-
-    pub fn rate_bps(&self) -> u64 {
-        self.rate_bps
-    }
+fn bytes(rate_bps: u64, span: Duration) -> i64 {
+    (u128::from(rate_bps) * span.as_nanos() / 8_000_000_000) as i64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Bytes sent in `ms` of packets of 1200, looked at whenever the pacer says.
+    fn send(rate_bps: u64, ms: u64) -> (usize, usize) {
+        let (mut pacer, mut now, mut sent, mut looks) = (Pacer::default(), Time(0), 0, 0);
+        while now < Time(ms * 1_000_000) {
+            let packets = pacer.open(now, rate_bps, false);
+            let mut planned = 0;
+            while planned / 1200 < packets && pacer.fits(planned) {
+                planned += 1200;
+            }
+            pacer.spend(planned / 1200, planned);
+            sent += planned;
+            looks += 1;
+            now = pacer.next(now).max(now + Duration::from_micros(500));
+        }
+        (sent, looks)
+    }
+
     #[test]
     fn a_window_takes_sixteen_packets_and_then_waits() {
         let mut pacer = Pacer::default();
-        assert_eq!(pacer.open(Time(0)), 16);
+        assert_eq!(pacer.open(Time(0), 20_000_000, false), 16);
         pacer.spend(16, 16_000);
-        assert_eq!(pacer.open(Time(9_999_999)), 0);
+        assert_eq!(pacer.open(Time(9_999_999), 20_000_000, false), 0);
         assert_eq!(pacer.next(Time(5_000_000)), Time(10_000_000));
-        assert_eq!(pacer.open(Time(10_000_000)), 16);
+        assert_eq!(pacer.open(Time(10_000_000), 20_000_000, false), 16);
     }
 
     #[test]
-    fn a_line_that_loses_a_tenth_by_chance_keeps_its_rate() {
-        let (mut pacer, mut random) = (Pacer::default(), 1u64);
-        for i in 0..240 {
-            let lost = (0..40)
-                .filter(|_| {
-                    random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                    (random >> 33) % 10 == 0
-                })
-                .count();
-            pacer.note_feedback(Time(i * 500_000_000), 40, lost as u64);
+    fn every_rate_is_kept_and_slow_ones_are_not_looked_at_in_vain() {
+        for rate_bps in [100_000u64, 300_000, 1_000_000, 5_000_000, 12_000_000] {
+            let (sent, looks) = send(rate_bps, 2000);
+            let wanted = (rate_bps / 4) as usize;
+            let burst = (rate_bps / 200) as usize + 1200;
+            assert!((wanted..=wanted + burst + 1200).contains(&sent), "{rate_bps}: {sent}");
+            assert!(looks <= sent / 1200 + 202, "{rate_bps}: {looks} for {sent}");
         }
-        assert!(pacer.rate_bps() > 5_000_000, "{}", pacer.rate_bps());
-    }
-
-    #[test]
-    fn loss_lowers_the_rate_and_its_absence_raises_it() {
-        let mut pacer = Pacer::default();
-        for i in 0..20 {
-            pacer.note_feedback(Time(i * 1_000_000_000), 100, 30);
-        }
-        assert!(pacer.rate_bps() < 2_000_000, "{}", pacer.rate_bps());
-        let low = pacer.rate_bps();
-        for i in 20..30 {
-            pacer.note_feedback(Time(i * 1_000_000_000), 100, 0);
-        }
-        assert!(pacer.rate_bps() > low);
-        assert!(pacer.fits(0, 5_000, false), "the first packet always goes");
-        assert!(!pacer.fits(3_000, 1_200, false));
     }
 }

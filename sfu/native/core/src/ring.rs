@@ -20,6 +20,12 @@ pub struct Meta {
     pub keyframe: bool,
     /// Of a frame that no other needs; its packets agree in it.
     pub droppable: bool,
+    /// Temporal; frames that no other needs lie above all others where the source has no layers.
+    pub layer: u8,
+    /// A viewer without this layer can begin it here.
+    pub switch_point: bool,
+    /// A viewer without them can begin all higher layers after this frame.
+    pub opens_above: bool,
     pub arrived: Time,
 }
 
@@ -183,6 +189,9 @@ mod tests {
             starts_frame: true,
             keyframe: false,
             droppable: false,
+            layer: 0,
+            switch_point: false,
+            opens_above: false,
             arrived: Time(0),
         }
     }

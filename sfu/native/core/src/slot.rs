@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::api::CodecSpec;
 use crate::codec;
 use crate::ids::{Slot, Time};
+use crate::rates::{Rates, LAYERS_MAX};
 use crate::ring::{Meta, Ring};
 use crate::source::{ClockReport, Packet};
 
@@ -56,6 +57,7 @@ pub struct SlotState {
     /// The publisher's clock on the slot's time line; None until its first sender report.
     pub clock: Option<ClockReport>,
     pub flows: bool,
+    pub rates: Rates,
     /// Timestamp out minus timestamp in, for the current source.
     offset: Option<u32>,
     last: Option<(u32, Time)>,
@@ -66,6 +68,7 @@ pub struct SlotState {
     reader: codec::Reader,
     codec: Option<u8>,
     frame_is_droppable: bool,
+    frame_layer: u8,
     newest_frame: u64,
     picture: Option<Picture>,
     awaits_keyframe: bool,
@@ -83,6 +86,7 @@ impl SlotState {
             codecs: Vec::new(),
             clock: None,
             flows: false,
+            rates: Rates::default(),
             offset: None,
             last: None,
             source_timestamp: None,
@@ -90,6 +94,7 @@ impl SlotState {
             reader: codec::Reader::default(),
             codec: None,
             frame_is_droppable: false,
+            frame_layer: 0,
             newest_frame: 0,
             picture: None,
             awaits_keyframe: slot == Slot::Video,
@@ -102,6 +107,7 @@ impl SlotState {
         self.clock = None;
         self.source_timestamp = None;
         self.begun = None;
+        self.rates = Rates::default();
         self.reader = codec::Reader::default();
         self.awaits_keyframe = self.slot == Slot::Video;
     }
@@ -128,7 +134,12 @@ impl SlotState {
         if starts_frame {
             self.frame_is_droppable = video && glance.non_reference;
             self.newest_frame = self.ring.end();
+            self.frame_layer = match glance.temporal_id {
+                Some(layer) => layer.min(LAYERS_MAX as u8 - 1),
+                None => u8::from(self.frame_is_droppable),
+            };
         }
+        self.rates.add(packet.arrived, self.frame_layer, packet.payload.len());
         let timestamp = self.timestamp_out(packet, spec.clock_rate);
         let meta = Meta {
             timestamp,
@@ -137,6 +148,9 @@ impl SlotState {
             starts_frame,
             keyframe,
             droppable: self.frame_is_droppable,
+            layer: if keyframe { 0 } else { self.frame_layer },
+            switch_point: glance.switch_point || (video && glance.temporal_id.is_none()),
+            opens_above: glance.opens_above,
             arrived: packet.arrived,
         };
         let descriptor = if glance.described { packet.descriptor } else { &[] };
@@ -175,6 +189,11 @@ impl SlotState {
     /// The newest key picture, if it lies after `position`: where a viewer that fell behind goes on.
     pub fn picture_after(&self, position: u64) -> Option<u64> {
         self.picture.map(|p| p.position).filter(|&p| p > position)
+    }
+
+    /// Of the newest key picture.
+    pub fn keyframe_bytes(&self) -> u64 {
+        self.picture.map_or(0, |p| p.keyframe_bytes)
     }
 
     /// The index of the codec that flows; None while nothing does.

@@ -3,7 +3,9 @@
 //! Per viewer: allocate -> bounded queue -> pacer -> number and seal. The queue is the stretch of ring
 //! between the viewer's position and the end, so it costs nothing and is bounded by time.
 
+mod allocation;
 mod feedback;
+mod probe;
 mod repairs;
 mod send;
 mod sink;
@@ -13,12 +15,14 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::api::{Counters, Event, SinkSpec};
+use crate::estimate::{Estimator, RATE_BPS_MAX};
 use crate::ids::{SessionId, Ssrc, Time};
 use crate::pacer::Pacer;
 use crate::rtcp;
 use crate::slot::SlotState;
 use crate::srtp::Sealer;
 
+use allocation::Allocation;
 use repairs::{Repair, Repairs};
 pub use send::Plan;
 use sink::Sink;
@@ -46,6 +50,11 @@ pub struct ViewerCounters {
     pub frames_left_out: u64,
     pub feedback_packets: u64,
     pub feedback_lost: u64,
+    pub feedback_refused: u64,
+    pub probe_packets: u64,
+    pub probe_bytes: u64,
+    pub outages: u64,
+    pub sound_left_out: u64,
 }
 
 /// The last packet of a picture, and when to send it once more if no other follows.
@@ -61,7 +70,13 @@ pub struct Viewer {
     pacer: Pacer,
     pub counters: ViewerCounters,
     repairs: Repairs,
-    transport_sequence: u16,
+    /// Transport-wide feedback was negotiated.
+    is_estimated: bool,
+    estimator: Estimator,
+    allocation: Allocation,
+    is_out: bool,
+    /// Pictures wait for the line.
+    waits: bool,
     /// None until the first report of a round trip.
     round_trip: Option<Duration>,
     reports: VecDeque<(u32, Time)>,
@@ -77,13 +92,18 @@ pub struct Viewer {
 impl Viewer {
     /// None: two sinks share an SSRC.
     pub fn new(sealer: &mut Sealer, specs: Vec<SinkSpec>) -> Option<Viewer> {
-        let sinks = specs.into_iter().map(|spec| Sink::new(sealer, spec)).collect::<Option<_>>()?;
+        let sinks: Vec<Sink> =
+            specs.into_iter().map(|spec| Sink::new(sealer, spec)).collect::<Option<_>>()?;
         Some(Viewer {
+            is_estimated: sinks.iter().any(|s| s.spec.extensions.transport_cc.is_some()),
+            estimator: Estimator::default(),
+            allocation: Allocation::default(),
+            is_out: false,
+            waits: false,
             sinks,
             pacer: Pacer::default(),
             counters: ViewerCounters::default(),
             repairs: Repairs::default(),
-            transport_sequence: 0,
             round_trip: None,
             reports: VecDeque::new(),
             wants_keyframe: false,
@@ -144,7 +164,16 @@ impl Viewer {
 
     /// Feedback has made something to send.
     pub fn has_work(&self) -> bool {
-        !self.repairs.is_empty() || self.starts_again
+        !self.repairs.is_empty() || self.starts_again || self.waits
+    }
+
+    /// What the line is believed to take, in bit/s; without transport-wide feedback nothing is known.
+    fn rate_bps(&self) -> u64 {
+        if self.is_estimated {
+            self.estimator.rate_bps()
+        } else {
+            RATE_BPS_MAX
+        }
     }
 
     /// Say of each slot when the viewer cannot decode what flows there now, and when it can again.
@@ -174,7 +203,16 @@ impl Viewer {
             ("feedback_packets", c.feedback_packets),
             ("feedback_packets_lost", c.feedback_lost),
             ("round_trip_us", self.round_trip().as_micros() as u64),
-            ("rate_bps", self.pacer.rate_bps()),
+            ("feedback_refused", c.feedback_refused),
+            ("probe_packets_out", c.probe_packets),
+            ("probe_bytes_out", c.probe_bytes),
+            ("outages", c.outages),
+            ("screen_sound_left_out", c.sound_left_out),
+            ("layer", u64::from(self.allocation.layer())),
+            ("layer_steps_down", self.allocation.steps_down),
+            ("layer_steps_up", self.allocation.steps_up),
+            ("loss_permille", (self.estimator.loss() * 1000.0) as u64),
+            ("rate_bps", self.rate_bps()),
         ]);
     }
 }

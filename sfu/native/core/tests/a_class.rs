@@ -52,8 +52,7 @@ fn every_viewer_gets_every_packet_once_in_order_under_its_own_numbers() {
             );
         }
         let runs: std::collections::HashSet<usize> = got.iter().map(|p| p.run).collect();
-        // The first picture is paced like a replay, at 10 Mbit/s, and takes two.
-        assert_eq!(runs.len(), 201, "a frame is one send");
+        assert_eq!(runs.len(), 200, "a frame is one send");
     }
 }
 

@@ -68,6 +68,11 @@ impl Line {
     }
 }
 
+/// Not a retransmission, by which the line is probed as well.
+fn is_picture(got: &Got) -> bool {
+    got.header.payload_type == 100
+}
+
 #[test]
 fn a_picture_whose_first_packets_were_lost_is_sent_once_more() {
     let (mut world, mut teacher, mut viewer) = class();
@@ -82,6 +87,7 @@ fn a_picture_whose_first_packets_were_lost_is_sent_once_more() {
         }));
     }
     assert_eq!(counter(&world, &viewer, "starts_again"), 1);
+    came.retain(is_picture);
     assert_eq!(came.len(), 7 + 12, "the rest of the first start, and the second");
     for (n, got) in came[7..].iter().enumerate() {
         assert_eq!(got.payload, vp8_payload(true, n == 0, 0, n, 1100));
@@ -109,7 +115,8 @@ fn a_viewer_that_says_it_has_the_beginning_is_sent_nothing_twice() {
     let mut came = 0;
     for _ in 0..40 {
         world.run_ms(50);
-        came += line.carry(&mut world, &mut viewer, || true).len();
+        came +=
+            line.carry(&mut world, &mut viewer, || true).iter().filter(|g| is_picture(g)).count();
     }
     assert_eq!(came, 12);
 }

@@ -19,6 +19,8 @@ use crate::tally::{Sequences, Tally};
 /// Extension ids of every session here, both ways.
 pub const TRANSPORT_CC: u8 = 3;
 pub const MID: u8 = 4;
+/// A viewer's retransmissions have its SSRC with this bit.
+const RTX_BIT: u32 = 1 << 31;
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Feedback packets at one time; each tells of a few hundred packets.
 const FEEDBACKS_MAX: usize = 4;
@@ -167,15 +169,19 @@ impl Viewer {
             }
             return;
         }
-        if header.ssrc != self.ssrc {
+        let again = header.ssrc.0 == self.ssrc.0 | RTX_BIT;
+        if header.ssrc != self.ssrc && !again {
             tally.strange += 1;
             return;
         }
-        self.media.note(header.sequence);
         let transport_cc = header.extension(datagram, TRANSPORT_CC);
         if let Some(number) = transport_cc.and_then(|value| value.try_into().ok()) {
             self.recorder.record(u16::from_be_bytes(number), stamp);
         }
+        if again {
+            return; // The node finds out what the line takes.
+        }
+        self.media.note(header.sequence);
         if opens {
             let opened = self.connection.opener.open_rtp(datagram, &header);
             let payload = opened.and_then(|(length, _)| rtp::payload(&header, &datagram[..length]));

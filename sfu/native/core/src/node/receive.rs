@@ -133,7 +133,7 @@ impl Node {
     }
 
     pub(super) fn receive_rtcp(&mut self, arrived: Time, path: PathId, datagram: &mut [u8]) {
-        let Node { by_path, sessions, rooms, timers, tally, .. } = self;
+        let Node { by_path, sessions, rooms, timers, tally, scratch, .. } = self;
         let Some(session) = session_at(by_path, sessions, path) else {
             tally.unknown_path += 1;
             return;
@@ -160,7 +160,7 @@ impl Node {
             }
             Role::Viewer { room, viewer } => {
                 let Some(room) = rooms.get_mut(room) else { return };
-                viewer.feedback(arrived, compound, &room.slots);
+                viewer.feedback(arrived, compound, &room.slots, &mut scratch.arrivals);
                 room.take_wish(viewer);
                 if let Some(at) = room.due() {
                     timers.set_earlier(&mut room.wake, at, Target::Room(room.id));

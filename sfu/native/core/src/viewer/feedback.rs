@@ -6,6 +6,7 @@ use super::repairs::{Asked, Repair};
 use super::send::RTX_HEADER_BYTES;
 use super::start::Beginning;
 use super::Viewer;
+use crate::estimate::{Arrival, Told};
 use crate::ids::{Slot, Ssrc, Time};
 use crate::rtcp;
 use crate::slot::{SlotState, Start};
@@ -21,7 +22,14 @@ const FEEDBACK_PACKETS_MAX: u64 = 32_768;
 
 impl Viewer {
     /// Take one opened compound of RTCP from the viewer.
-    pub fn feedback(&mut self, now: Time, compound: &[u8], slots: &[SlotState; 3]) {
+    /// `arrivals` is memory for what it tells.
+    pub fn feedback(
+        &mut self,
+        now: Time,
+        compound: &[u8],
+        slots: &[SlotState; 3],
+        arrivals: &mut Vec<Arrival>,
+    ) {
         for packet in rtcp::packets(compound) {
             match packet {
                 rtcp::Packet::ReceiverReport { blocks, .. } => {
@@ -38,7 +46,9 @@ impl Viewer {
                         self.note_picture_loss(now, entry.ssrc, slots);
                     }
                 }
-                rtcp::Packet::TransportFeedback(raw) => self.note_transport(now, raw, slots),
+                rtcp::Packet::TransportFeedback(raw) => {
+                    self.note_transport(now, raw, slots, arrivals);
+                }
                 _ => {}
             }
         }
@@ -62,7 +72,7 @@ impl Viewer {
     ) {
         let Some(index) = self.sinks.iter().position(|s| s.spec.ssrc == media) else { return };
         let (sink, round_trip) = (&self.sinks[index], self.round_trip());
-        let lossy = self.pacer.is_lossy();
+        let lossy = self.estimator.is_lossy();
         self.lost_at = Some(now);
         let ring = &slots[sink.spec.slot as usize].ring;
         for sequence in sequences.take(self.repairs.admit(now)) {
@@ -119,13 +129,23 @@ impl Viewer {
         }
     }
 
-    fn note_transport(&mut self, now: Time, raw: &[u8], slots: &[SlotState; 3]) {
+    fn note_transport(
+        &mut self,
+        now: Time,
+        raw: &[u8],
+        slots: &[SlotState; 3],
+        arrivals: &mut Vec<Arrival>,
+    ) {
         let Some(feedback) = twcc::parse(raw) else { return };
+        let round_trip = self.round_trip();
+        if self.estimator.feedback(now, &feedback, round_trip, arrivals) == Told::Refused {
+            self.counters.feedback_refused += 1;
+            return;
+        }
         let seen = u64::from(feedback.status_count).min(FEEDBACK_PACKETS_MAX);
         let lost = seen.saturating_sub(feedback.received().count() as u64);
         self.counters.feedback_packets += seen;
         self.counters.feedback_lost += lost;
-        self.pacer.note_feedback(now, seen, lost);
         match self.unconfirmed.map(|start| start.judge(&feedback)) {
             Some(Beginning::Arrived) => self.unconfirmed = None,
             Some(Beginning::Lost) => self.start_again(slots),

@@ -12,6 +12,8 @@ use crate::ids::Time;
 /// Repairs may take this share of the bytes sent to the viewer. 10 % lost each way need 12 % with the
 /// repairs of repairs; a line that loses a third is congested, and repairing all of it makes it worse.
 const REPAIR_PERCENT_MAX: usize = 33;
+/// Where the line is known to take twice what is sent: 20 % lost each way need 55 % with two copies.
+const REPAIR_PERCENT_ROOMY_MAX: usize = 66;
 /// What may be repaired at once however little was sent before: a key picture lost in a gap of the radio.
 const REPAIR_BURST_BYTES_MAX: usize = 128 * 1024;
 /// Packets that wait for their retransmission.
@@ -146,9 +148,10 @@ impl Repairs {
         }
     }
 
-    /// New packets of so many bytes went out and earn their share.
-    pub fn earn(&mut self, bytes: usize) {
-        self.spent_bytes = self.spent_bytes.saturating_sub(bytes * REPAIR_PERCENT_MAX / 100);
+    /// New packets of so many bytes went out and earn their share; more of it where the line `has_room`.
+    pub fn earn(&mut self, bytes: usize, has_room: bool) {
+        let percent = if has_room { REPAIR_PERCENT_ROOMY_MAX } else { REPAIR_PERCENT_MAX };
+        self.spent_bytes = self.spent_bytes.saturating_sub(bytes * percent / 100);
     }
 }
 
@@ -194,7 +197,7 @@ mod tests {
         let (mut sent, mut repaired) = (0, 0);
         for round in 0..10_000u64 {
             sent += 1200;
-            repairs.earn(1200);
+            repairs.earn(1200, false);
             for sequence in 0..20 {
                 let sequence = (round as u16).wrapping_mul(20).wrapping_add(sequence);
                 repairs.ask(ms(round), ROUND_TRIP, repair(sequence), 1200, true);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::allocation::ALL;
 use super::repairs::{Repair, TAIL_WAIT};
 use super::sink::Sink;
 use super::start::Unconfirmed;
@@ -13,8 +14,13 @@ use crate::rtp;
 use crate::slot::{SlotState, Start};
 use crate::srtp::Sealer;
 
-/// A packet that waited longer than this in a live stream is not worth sending: go on at a keyframe.
+/// A picture that is late by more, and by twice the time that a key picture takes, is behind: a newer key
+/// picture is where to go on. A narrow line shows the picture late rather than not at all.
 const VIDEO_BACKLOG_MAX: Duration = Duration::from_millis(1500);
+const KEYFRAMES_LATE_MAX: u64 = 2;
+const KEYFRAME_TIME_MAX: Duration = Duration::from_secs(4);
+/// A line that takes so much more than what comes catches up by itself.
+const CATCHES_UP: f64 = 1.5;
 const AUDIO_BACKLOG_PACKETS_MAX: u64 = 25;
 /// A line that lost something so lately is one that loses.
 const LOSS_MEMORY: Duration = Duration::from_secs(30);
@@ -24,25 +30,27 @@ const EXTENSIONS_MAX: usize = 4;
 pub(super) const RTX_HEADER_BYTES: usize = 2;
 
 #[derive(Clone, Copy)]
-struct Planned {
-    sink: usize,
-    position: u64,
-    shift: Shift,
+pub(super) struct Planned {
+    pub sink: usize,
+    pub position: u64,
+    pub shift: Shift,
     /// The number it went out under the first time.
-    repair_of: Option<u16>,
+    pub repair_of: Option<u16>,
     /// Unpadded and without the tag.
-    bytes: usize,
-    may_pad: bool,
+    pub bytes: usize,
+    pub may_pad: bool,
+    /// Sent to find out what the line takes.
+    pub probe: bool,
 }
 
 /// Memory of one plan, shared by all viewers of a node.
 #[derive(Default)]
 pub struct Plan {
-    items: Vec<Planned>,
+    pub(super) items: Vec<Planned>,
 }
 
 impl Plan {
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.items.iter().map(|i| i.bytes).sum()
     }
 }
@@ -75,11 +83,12 @@ impl Viewer {
             from += to_item;
         }
         self.pacer.spend(plan.items.len(), plan.bytes());
-        self.repairs
-            .earn(plan.items.iter().filter(|i| i.repair_of.is_none()).map(|i| i.bytes).sum());
+        let new = plan.items.iter().filter(|i| i.repair_of.is_none()).map(|i| i.bytes).sum();
+        self.repairs.earn(new, self.is_estimated && self.estimator.has_room());
         let more = more.then(|| self.pacer.next(now));
         let tail_at = self.tail.map(|tail| tail.at);
-        [more, self.again_at(), tail_at].into_iter().flatten().min()
+        let probe_at = self.estimator.due().filter(|_| self.is_estimated);
+        [more, self.again_at(), tail_at, probe_at].into_iter().flatten().min()
     }
 
     fn again_at(&self) -> Option<Time> {
@@ -95,36 +104,49 @@ impl Viewer {
         plan: &mut Plan,
     ) -> bool {
         plan.items.clear();
-        let packets_max = self.pacer.open(now);
+        let out = self.note_outage(now);
+        let packets_max = self.open(now, slots);
         let mut more = false;
         for audio in [true, false] {
             for index in 0..self.sinks.len() {
                 let slot = &slots[self.sinks[index].spec.slot as usize];
-                if (slot.slot != Slot::Video) == audio {
+                if (slot.slot != Slot::Video) == audio && (audio || !out) {
                     self.sinks[index].judge(slot);
                     self.settle(now, index, slot, keyframe_is_near);
-                    more |= self.plan_new(index, slot, packets_max, plan);
+                    more |= self.plan_new(now, index, slot, packets_max, plan);
                 }
             }
-            if audio {
+            if audio && !out {
                 more |= self.plan_repairs(now, slots, packets_max, plan);
             }
         }
-        more
+        self.waits = more;
+        more | self.plan_probe(now, slots, packets_max, plan)
     }
 
     /// Put the sink where it has to read next: at a start, or past what is no longer worth sending.
     fn settle(&mut self, now: Time, index: usize, slot: &SlotState, keyframe_is_near: bool) {
+        let rate_bps = self.rate_bps();
         let sink = &mut self.sinks[index];
         if let Some(position) = sink.position {
-            if !falls_behind(now, sink, slot, position) {
+            let gone = position < slot.ring.first();
+            if !gone && !falls_behind(now, sink, slot, position, rate_bps) {
+                return;
+            }
+            let picture = slot.picture_after(position).filter(|_| slot.slot == Slot::Video);
+            if slot.slot == Slot::Video && picture.is_none() && !gone {
+                // What waits is late, and better than nothing until there is a newer picture.
+                sink.not_before = position;
+                let all = slot.rates.up_to(ALL);
+                let stuck = (rate_bps as f64) < all * CATCHES_UP;
+                self.wants_keyframe |= stuck && sink.plays && sink.may_wish(now);
                 return;
             }
             self.counters.skips += 1;
             // A jump back in time would freeze the viewer for seconds.
             sink.not_before = position;
             sink.position = None;
-            if let (Some(picture), Slot::Video) = (slot.picture_after(position), slot.slot) {
+            if let Some(picture) = picture {
                 sink.begin_at(picture, slot);
                 return;
             }
@@ -142,6 +164,7 @@ impl Viewer {
 
     fn plan_new(
         &mut self,
+        now: Time,
         index: usize,
         slot: &SlotState,
         packets_max: usize,
@@ -150,6 +173,9 @@ impl Viewer {
         let sink = &mut self.sinks[index];
         let Some(mut position) = sink.position else { return false };
         let mut planned = plan.bytes();
+        let is_picture = slot.slot == Slot::Video;
+        let silenced = slot.slot == Slot::ScreenAudio && !self.allocation.has_screen_sound();
+        let may_go = !is_picture || !self.is_estimated || self.estimator.admits_picture(now);
         while let (Some(meta), Some(length)) =
             (slot.ring.meta(position), slot.ring.payload_length(position))
         {
@@ -157,14 +183,21 @@ impl Viewer {
                 position += 1;
                 continue;
             }
-            if sink.leaves_out(position, meta, slot) {
+            if silenced {
+                self.counters.sound_left_out += 1;
+                position += 1;
+                continue;
+            }
+            let above = is_picture && self.allocation.leaves_out(meta);
+            if sink.leaves_out(position, meta, slot, above) {
                 self.counters.frames_left_out += u64::from(meta.starts_frame);
                 position += 1;
                 continue;
             }
             let bytes = sink.header_bytes(&slot.ring, position) + length;
-            let replay = position < sink.live_from;
-            if plan.items.len() >= packets_max || !self.pacer.fits(planned, bytes, replay) {
+            // Sound does not wait for the line; pictures make up for it.
+            let goes = !is_picture || (may_go && self.pacer.fits(planned));
+            if plan.items.len() >= packets_max || !goes {
                 sink.position = Some(position);
                 return true;
             }
@@ -175,6 +208,7 @@ impl Viewer {
                 repair_of: None,
                 bytes,
                 may_pad: codec::may_pad(slot.codecs[usize::from(meta.codec)].kind),
+                probe: false,
             });
             planned += bytes;
             position += 1;
@@ -199,7 +233,7 @@ impl Viewer {
                 self.repairs.done(None);
                 continue;
             }
-            if plan.items.len() >= packets_max || !self.pacer.fits(planned, bytes, false) {
+            if plan.items.len() >= packets_max || !self.pacer.fits(planned) {
                 return true;
             }
             self.repairs.done(Some(now));
@@ -211,6 +245,7 @@ impl Viewer {
                 repair_of: Some(repair.sequence),
                 bytes,
                 may_pad: false,
+                probe: false,
             });
         }
         false
@@ -270,11 +305,11 @@ impl Viewer {
                     self.unconfirmed,
                     now,
                     self.round_trip.unwrap_or(ROUND_TRIP_FIRST),
-                    self.transport_sequence,
+                    self.estimator.next_sequence(),
                 ));
             }
         }
-        let transport_sequence = self.transport_sequence.to_be_bytes();
+        let transport_sequence = self.estimator.next_sequence().to_be_bytes();
         let send_time = abs_send_time(now);
         let ids = sink.spec.extensions;
         let mut extensions: [(u8, &[u8]); EXTENSIONS_MAX] = [(0, &[]); EXTENSIONS_MAX];
@@ -290,9 +325,6 @@ impl Viewer {
         add(ids.abs_send_time, &send_time);
         if ids.dependency_descriptor.is_some() && slot.ring.descriptor_length(item.position) > 0 {
             add(ids.dependency_descriptor, slot.ring.descriptor(item.position));
-        }
-        if ids.transport_cc.is_some() {
-            self.transport_sequence = self.transport_sequence.wrapping_add(1);
         }
         let start = out.bytes.len();
         let (marker, time) = (meta.marker, meta.timestamp);
@@ -331,12 +363,17 @@ impl Viewer {
         if !sealer.seal_rtp(stream, &mut out.bytes[start..], payload_offset) {
             return false;
         }
+        if ids.transport_cc.is_some() {
+            self.estimator.sent(now, out.bytes.len() - start);
+        }
         if item.repair_of.is_none() {
             sink.packets = sink.packets.wrapping_add(1);
             sink.octets = sink.octets.wrapping_add(payload.len() as u32);
             sink.first_sent.get_or_insert(now);
             let loses = self.lost_at.is_some_and(|at| now.since(at) < LOSS_MEMORY);
-            if slot.slot == Slot::Video && loses && sink.repair.is_some() {
+            // A full line has no room for what may not be needed.
+            let full = self.is_estimated && self.estimator.is_full();
+            if slot.slot == Slot::Video && marker && loses && !full && sink.repair.is_some() {
                 let bytes = item.bytes + RTX_HEADER_BYTES;
                 let repair = Repair {
                     sink: item.sink,
@@ -346,6 +383,9 @@ impl Viewer {
                 };
                 self.tail = Some(Tail { at: now + TAIL_WAIT, repair, bytes });
             }
+        } else if item.probe {
+            self.counters.probe_packets += 1;
+            self.counters.probe_bytes += item.bytes as u64;
         } else {
             self.counters.repaired_packets += 1;
         }
@@ -357,18 +397,20 @@ impl Viewer {
     }
 }
 
-/// Whether what stands at the sink's position is gone or too late to be worth sending. A frame that was
+/// Whether what stands at the sink's position is too late to be worth sending. A frame that was
 /// begun is finished: what follows has to begin at a frame's boundary.
-fn falls_behind(now: Time, sink: &Sink, slot: &SlotState, position: u64) -> bool {
-    if position < slot.ring.first() {
-        return true;
-    }
+fn falls_behind(now: Time, sink: &Sink, slot: &SlotState, position: u64, rate_bps: u64) -> bool {
     if slot.slot != Slot::Video {
         return slot.ring.end().saturating_sub(position) > AUDIO_BACKLOG_PACKETS_MAX;
     }
-    let late = |at: Time| now.since(at) > VIDEO_BACKLOG_MAX;
-    position >= sink.live_from
-        && slot.ring.meta(position).is_some_and(|m| m.starts_frame && late(m.arrived))
+    let Some(meta) = slot.ring.meta(position).filter(|m| m.starts_frame) else { return false };
+    let late = now.since(meta.arrived);
+    if position < sink.live_from || late <= VIDEO_BACKLOG_MAX {
+        return false;
+    }
+    let bits = slot.keyframe_bytes() * 8 * KEYFRAMES_LATE_MAX;
+    let keyframes = Duration::from_micros(bits * 1_000_000 / rate_bps.max(1));
+    late > VIDEO_BACKLOG_MAX + keyframes.min(KEYFRAME_TIME_MAX * KEYFRAMES_LATE_MAX as u32)
 }
 
 /// How many of the first items make one run, and the bytes of each of them but the last.

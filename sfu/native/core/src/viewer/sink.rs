@@ -104,13 +104,20 @@ impl Sink {
         true
     }
 
-    /// Whether the packet belongs to a frame that a replay goes without; asked in order.
-    pub fn leaves_out(&mut self, position: u64, meta: &Meta, slot: &SlotState) -> bool {
+    /// Whether the packet belongs to a frame that a replay goes without, or that is `above` what the line takes;
+    /// asked in order.
+    pub fn leaves_out(
+        &mut self,
+        position: u64,
+        meta: &Meta,
+        slot: &SlotState,
+        above: bool,
+    ) -> bool {
         if meta.keyframe {
             self.shift = Shift::default(); // receivers take any number at a keyframe
         }
         if meta.starts_frame {
-            self.leaves_out = meta.droppable && position < self.whole_before;
+            self.leaves_out = above || (meta.droppable && position < self.whole_before);
             let is_vp8 = slot.codecs[usize::from(meta.codec)].kind == CodecKind::Vp8;
             if let (true, true, Some((_, payload))) =
                 (self.leaves_out, is_vp8, slot.ring.get(position))

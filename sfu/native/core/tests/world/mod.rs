@@ -17,6 +17,7 @@ pub const ROOM: RoomId = RoomId(7);
 pub const VIDEO: Ssrc = Ssrc(0x1111);
 pub const VIDEO_RTX: Ssrc = Ssrc(0x1112);
 pub const MIC: Ssrc = Ssrc(0x2222);
+pub const SCREEN_SOUND: Ssrc = Ssrc(0x3333);
 const PROFILE: Profile = Profile::AeadAes128Gcm;
 
 pub struct World {
@@ -135,6 +136,14 @@ impl Peer {
     }
 
     pub fn publish(&self, world: &mut World) {
+        self.publish_slots(world, false);
+    }
+
+    pub fn publish_with_screen_sound(&self, world: &mut World) {
+        self.publish_slots(world, true);
+    }
+
+    fn publish_slots(&self, world: &mut World, screen_sound: bool) {
         let video = TrackSpec {
             slot: Slot::Video,
             mid: "0".into(),
@@ -155,11 +164,10 @@ impl Peer {
             pli: false,
             ..video.clone()
         };
-        world.command(Command::Publish {
-            session: self.session(),
-            room: ROOM,
-            tracks: vec![video, mic],
-        });
+        let sound = TrackSpec { slot: Slot::ScreenAudio, mid: "2".into(), ..mic.clone() };
+        let mut tracks = vec![video, mic];
+        tracks.extend(screen_sound.then_some(sound));
+        world.command(Command::Publish { session: self.session(), room: ROOM, tracks });
     }
 
     /// Watch without transport-wide feedback.
@@ -168,15 +176,19 @@ impl Peer {
     }
 
     pub fn subscribe_without_repair(&self, world: &mut World) {
-        self.subscribe_as(world, None, false, 30_000);
+        self.subscribe_as(world, None, false, 30_000, false);
     }
 
     pub fn subscribe_from(&self, world: &mut World, first_sequence: u16) {
-        self.subscribe_as(world, None, true, first_sequence);
+        self.subscribe_as(world, None, true, first_sequence, false);
     }
 
     pub fn subscribe_with(&self, world: &mut World, transport_cc: Option<u8>) {
-        self.subscribe_as(world, transport_cc, true, 30_000);
+        self.subscribe_as(world, transport_cc, true, 30_000, false);
+    }
+
+    pub fn subscribe_with_screen_sound(&self, world: &mut World, transport_cc: Option<u8>) {
+        self.subscribe_as(world, transport_cc, true, 30_000, true);
     }
 
     fn subscribe_as(
@@ -185,6 +197,7 @@ impl Peer {
         transport_cc: Option<u8>,
         repairs: bool,
         first_sequence: u16,
+        screen_sound: bool,
     ) {
         let video = SinkSpec {
             slot: Slot::Video,
@@ -205,11 +218,15 @@ impl Peer {
             rtx_ssrc: None,
             ..video.clone()
         };
-        world.command(Command::Subscribe {
-            session: self.session(),
-            room: ROOM,
-            sinks: vec![video, mic],
-        });
+        let sound = SinkSpec {
+            slot: Slot::ScreenAudio,
+            mid: "s".into(),
+            ssrc: Ssrc(0x9003 + u32::from(self.id) * 4),
+            ..mic.clone()
+        };
+        let mut sinks = vec![video, mic];
+        sinks.extend(screen_sound.then_some(sound));
+        world.command(Command::Subscribe { session: self.session(), room: ROOM, sinks });
     }
 
     /// Seal one packet of ours; the caller sends or drops it.
@@ -225,6 +242,12 @@ impl Peer {
         let extensions: [(u8, &[u8]); 2] =
             [(3, &number), (4, if ssrc == MIC { b"1" } else { b"0" })];
         self.seal_with(ssrc, payload_type, marker, timestamp, payload, &extensions)
+    }
+
+    pub fn seal_screen_sound(&mut self, timestamp: u32, payload: &[u8]) -> Vec<u8> {
+        let number = self.next_sequence(SCREEN_SOUND).to_be_bytes();
+        let extensions: [(u8, &[u8]); 2] = [(3, &number), (4, b"2")];
+        self.seal_with(SCREEN_SOUND, 111, false, timestamp, payload, &extensions)
     }
 
     /// The same with header extensions of the caller's choice.
