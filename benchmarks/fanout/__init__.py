@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import resource
 
 from benchmarks import native
 from benchmarks.fanout.measure import Load, Measured, Round, measure, median
+from benchmarks.limits import allow_descriptors
 from benchmarks.registry import Benchmark, BenchmarkError
 from benchmarks.report import Curve, Report, Row
 
@@ -45,8 +45,6 @@ TABLE_COLUMNS = (
     "idle_cpu_share",
 )
 VIEWERS_MAX = 20_000
-# Besides a socket for each viewer.
-DESCRIPTORS_SPARE = 100
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -89,7 +87,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, report: Report) -> None:
     """Measure every number of viewers in turn."""
     load = _load(options)
-    _raise_descriptor_limit(max(options.viewers))
+    allow_descriptors(max(options.viewers))
     generator = native.load_generator(report)
     report.figures |= {
         "fps": load.fps,
@@ -214,16 +212,6 @@ def _load(options: argparse.Namespace) -> Load:
         if not holds:
             raise BenchmarkError(f"{name} is out of bounds.")
     return load
-
-
-def _raise_descriptor_limit(viewers: int) -> None:
-    """Allow a socket for each viewer; the generator inherits it."""
-    needed = viewers + DESCRIPTORS_SPARE
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        raise BenchmarkError(f"{viewers} viewers need {needed} descriptors; the limit is {hard}.")
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def _numbers(text: str) -> list[int]:
