@@ -6,6 +6,7 @@ and binding the port again there: the server sees one and the same peer.
 
 from __future__ import annotations
 
+import itertools
 import select
 import socket
 import time
@@ -28,7 +29,11 @@ CHECK_INTERVAL_S = 0.05  # RFC 8445 section 14.2: Ta
 # RFC 6347 section 4.2.4.1 begins with 1 s.
 FLIGHT_TIMEOUT_S = 1.0
 DATAGRAM_BYTES_MAX = 2048
+RECORD_BYTES_MAX = 16384  # RFC 6347 section 4.1
 RECEIVES_MAX = 64
+# Below those that the kernel gives away: between the closing of a port and its binding in the generator nobody
+# else gets it.
+PORTS = range(10_000, 32_000)
 
 Profile = Literal["AEAD_AES_128_GCM", "AES128_CM_SHA1_80"]
 # Of each: OpenSSL's name, bytes of the key and of the salt.
@@ -86,18 +91,19 @@ class Handshake:
         self.keys: Keys | None = None
         self.is_checked = False
         self.due_s = 0.0
+        self.on_data: Callable[[bytes], object] | None = None
         self.port: int = socket_.getsockname()[1]
         self._tls: SSL.Connection | None = None
 
     def start(self, now_s: float) -> None:
         """Send the first check."""
         self.socket.connect((self.remote.address, self.remote.port))
-        self._check(now_s)
+        self.check(now_s)
 
     def remind(self, now_s: float) -> None:
         """Send again what was not answered in time."""
         if self._tls is None:
-            self._check(now_s)
+            self.check(now_s)
             return
         self._tls.DTLSv1_handle_timeout()
         self._flush()
@@ -114,13 +120,32 @@ class Handshake:
             elif stun.is_answer(datagram) and not self.is_checked:
                 self.is_checked = True
                 self._begin_tls(now_s)
-        elif 20 <= datagram[0] < 64 and self._tls is not None and self.keys is None:
+        elif 20 <= datagram[0] < 64 and self._tls is not None:
             self._tls.bio_write(datagram)
-            self._shake(now_s)
+            if self.keys is None:
+                self._shake(now_s)
+            elif self.on_data is not None:
+                self._read()
 
-    def _check(self, now_s: float) -> None:
+    def send_data(self, data: bytes) -> None:
+        """Send application data, once there are keys."""
+        assert self._tls is not None
+        self._tls.send(data)
+        self._flush()
+
+    def check(self, now_s: float) -> None:
+        """Send a check, the first one or one of consent (RFC 7675)."""
         self.socket.send(stun.check(f"{self.remote.ice_ufrag}:{UFRAG}", self.remote.ice_pwd))
         self.due_s = now_s + CHECK_INTERVAL_S
+
+    def _read(self) -> None:
+        assert self._tls is not None and self.on_data is not None
+        while True:  # bounded by the records of one datagram
+            try:
+                data = self._tls.recv(RECORD_BYTES_MAX)
+            except SSL.Error:
+                return
+            self.on_data(data)
 
     def _begin_tls(self, now_s: float) -> None:
         self._tls = SSL.Connection(_context())
@@ -165,11 +190,26 @@ class Handshake:
         raise BenchmarkError(f"A server chose an SRTP profile unknown here: {selected!r}.")
 
 
+_ports = itertools.cycle(PORTS)
+
+
+def start_ports_at(share: float) -> None:
+    """Begin to look for free ports at this share of them, so that processes do not meet."""
+    for _ in range(int(len(PORTS) * share)):
+        next(_ports)
+
+
 def bound_socket() -> socket.socket:
-    """Return a UDP socket on a port of its own, never blocking."""
-    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    made.bind(("", 0))
-    return made
+    """Return a UDP socket on a port of its own, never blocking; BenchmarkError where none is free."""
+    for port in itertools.islice(_ports, len(PORTS)):
+        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            made.bind(("", port))
+        except OSError:
+            made.close()
+        else:
+            return made
+    raise BenchmarkError(f"No UDP port is free from {PORTS.start} to {PORTS.stop}.")
 
 
 def shake_hands(handshakes: Iterable[Handshake], *, within_s: float) -> None:

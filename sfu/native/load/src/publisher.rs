@@ -134,8 +134,8 @@ impl Publisher {
                 }
             }
         }
-        let plays = self.packets > 0 && self.frame < self.frames;
-        if plays && now >= self.report_at {
+        // Between two plays as well: who has reported once and falls silent is taken for gone.
+        if self.packets > 0 && now >= self.report_at {
             self.report_at = now + REPORT_INTERVAL;
             self.report(now);
         }
