@@ -33,6 +33,7 @@ SUMMARIES: dict[str, str] = {
     "fanout": "what a packet costs a media node, from a teacher to hundreds of viewers",
     "comments": "what comments cost a node, from many writers to thousands of readers",
     "compare": "what a packet costs us, and what it costs Janus, in one run",
+    "join": "what a join costs a node, when the picture comes, and what others notice",
     "admission": "seats per second, a race of everything at once, and how both age",
     "failover": "how long students see nothing when a media node dies or is drained",
     "scale": "a million classes created, joined, beaten for and ended by the control plane",

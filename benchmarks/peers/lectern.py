@@ -19,25 +19,25 @@ class LecternPeer:
     version = VERSION
 
     def __init__(self, address: str) -> None:
-        self._node = MediaNode(address)
-        self._class_id = str(uuid.uuid4())
+        self.node = MediaNode(address)
+        self.class_id = str(uuid.uuid4())
         self.pids: list[int] = []
 
     def __enter__(self) -> Self:
-        self._node.__enter__()
-        self.pids = [self._node.pid]
-        self._api = NodeApi(self._node.socket_path, self._node.secret)
+        self.node.__enter__()
+        self.pids = [self.node.pid]
+        self._api = NodeApi(self.node.socket_path, self.node.secret)
         return self
 
     def __exit__(self, *error: object) -> None:
         self._api.close()
-        self._node.__exit__(None, None, None)
+        self.node.__exit__(None, None, None)
 
     def open_source(self, port: int) -> Seat:
         ssrc = new_ssrc()
-        answer = self._api.open(opening(self._class_id, "publisher", sources={"video": ssrc}))
+        answer = self._api.open(opening(self.class_id, "publisher", sources={"video": ssrc}))
         return Seat(ssrc, remote_of(answer), TRANSPORT_CC_ID)
 
     def open_viewer(self, port: int) -> Seat:
-        answer = self._api.open(opening(self._class_id, "viewer"))
+        answer = self._api.open(opening(self.class_id, "viewer"))
         return Seat(answer.outgoing["0"].ssrc, remote_of(answer), TRANSPORT_CC_ID)
