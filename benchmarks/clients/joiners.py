@@ -14,6 +14,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from benchmarks.clients.channel import Channel
@@ -33,8 +34,12 @@ JOIN_S_MAX = 20.0
 POLL_S = 0.01
 REMIND_INTERVAL_S = 0.01
 CONSENT_INTERVAL_S = 4.0  # RFC 7675 section 5.1: every 5 s, less or more by a fifth
-# What a viewer that plays already has waiting unread; the kernel drops the rest.
-RECEIVE_BUFFER_BYTES = 64 * 1024
+# Holds a few seconds of the class while this process is behind; what plays already is cut to the lesser one, and
+# the kernel drops the rest.
+RECEIVE_BUFFER_BYTES = 1 << 20
+UNREAD_BYTES = 16 * 1024
+SO_RCVBUFFORCE = 33  # socket(7); Python has no name for it
+CHANNEL_RETRY_S = 1.0  # RFC 9260 section 16: RTO.Initial
 # Of encrypted packets that come before the keys.
 EARLY_MAX = 256
 
@@ -42,14 +47,16 @@ EARLY_MAX = 256
 class Joiner:
     """One viewer; times are ms after its click."""
 
-    __slots__ = ("channel", "clicked_s", "early", "frame", "hand", "opening", "request", "times")
+    __slots__ = ("channel", "channel_s", "clicked_s", "early", "frame", "hand", "opening", "request", "times", "wants_picture")
 
-    def __init__(self, message: OpenSession, secret: str) -> None:
+    def __init__(self, message: OpenSession, secret: str, *, wants_picture: bool) -> None:
         self.opening = message
+        self.wants_picture = wants_picture
         self.request = request_bytes(message, secret)
         self.times: dict[str, float] = {}
         self.hand: Handshake | None = None
         self.channel: Channel | None = None
+        self.channel_s = 0.0  # when it was asked for
         self.frame: FirstFrame | None = None
         self.early: list[bytes] = []
         self.clicked_s = 0.0
@@ -60,13 +67,14 @@ class Joiner:
     @property
     def is_done(self) -> bool:
         wants_channel = self.opening.offer.sctp_port is not None
-        return "frame" in self.times and ("channel" in self.times or not wants_channel)
+        pictured = "frame" in self.times or ("keys" in self.times and not self.wants_picture)
+        return pictured and ("channel" in self.times or not wants_channel)
 
     def answered(self, body: bytes, now_s: float) -> Handshake:
         """Take the node's answer and send the first check."""
         self.note("answer", now_s)
         made = bound_socket()
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+        _set_buffer(made, RECEIVE_BUFFER_BYTES)
         self.hand = Handshake(remote_of(codec.unpack(SessionOpened, body).answer), made)
         self.hand.start(now_s)
         return self.hand
@@ -84,6 +92,15 @@ class Joiner:
         elif len(self.early) < EARLY_MAX:
             self.early.append(datagram)
 
+    def remind(self, now_s: float) -> None:
+        """Send again what was not answered in time."""
+        hand, channel = self.hand, self.channel
+        if hand is not None and hand.keys is None and hand.due_s <= now_s:
+            hand.remind(now_s)
+        elif channel is not None and not channel.messages and now_s > self.channel_s + CHANNEL_RETRY_S:
+            self.channel_s = now_s
+            channel.begin()
+
     def _connected(self, now_s: float) -> None:
         assert self.hand is not None and self.hand.keys is not None
         self.note("keys", now_s)
@@ -92,6 +109,7 @@ class Joiner:
             self.channel = Channel(self.hand.send_data)
             self.hand.on_data = self._data
             self.channel.begin()
+            self.channel_s = now_s
         for datagram in self.early:
             self._media(datagram, now_s)
         self.early.clear()
@@ -172,6 +190,7 @@ class Joiners:
         self._poll = select.epoll()
         self._api = Api(order["path"], self._poll)
         self._pattern = opening(order["class_id"], "viewer", channel=order["channel"])
+        self._wants_picture: bool = order.get("picture", True)
         self._by_descriptor: dict[int, Joiner] = {}
         self._there: list[Joiner] = []  # joined, and kept
         self._done: list[Joiner] = []
@@ -179,7 +198,10 @@ class Joiners:
         self._consent_s = 0.0
 
     def prepare(self, count: int) -> list[Joiner]:
-        return [Joiner(again(self._pattern), self._secret) for _ in range(count)]
+        return [
+            Joiner(again(self._pattern), self._secret, wants_picture=self._wants_picture)
+            for _ in range(count)
+        ]
 
     def bell(self, count: int) -> dict[str, Any]:
         """Let so many join at once and stay."""
@@ -194,8 +216,12 @@ class Joiners:
         self._there += self._done
         return self._told(self._done, count, took_s, time.process_time() - cpu_s)
 
-    def sustain(self, seconds: float, at_once: int) -> dict[str, Any]:
-        """Keep so many joins on their way; who has joined leaves again."""
+    def sustain(
+        self, seconds: float, at_once: int, class_id: str | None = None
+    ) -> dict[str, Any]:
+        """Keep so many joins on their way, to another class where one is named; who has joined leaves again."""
+        if class_id is not None:
+            self._pattern = replace(self._pattern, class_id=class_id)
         cpu_s, began_s = time.process_time(), time.monotonic()
         self._done, begun = [], 0
         while (now_s := time.monotonic()) - began_s < seconds + JOIN_S_MAX:
@@ -263,6 +289,7 @@ class Joiners:
     def _joined(self, joiner: Joiner) -> None:
         assert joiner.hand is not None
         self._done.append(joiner)
+        _set_buffer(joiner.hand.socket, UNREAD_BYTES)
         if joiner.channel is None:
             # It stays, and nobody reads: what its media costs is not of this process.
             self._poll.unregister(joiner.hand.socket.fileno())
@@ -270,9 +297,7 @@ class Joiners:
 
     def _remind(self, now_s: float) -> None:
         for joiner in self._by_descriptor.values():
-            hand = joiner.hand
-            if hand is not None and hand.keys is None and hand.due_s <= now_s:
-                hand.remind(now_s)
+            joiner.remind(now_s)
 
     def _leave(self, joiner: Joiner) -> None:
         assert joiner.hand is not None
@@ -297,6 +322,13 @@ class Joiners:
                 name: [round(j.times[name], 2) for j in joined if name in j.times] for name in names
             },
         }
+
+
+def _set_buffer(one: socket.socket, size: int) -> None:
+    try:
+        one.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, size)
+    except PermissionError:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
 
 def main() -> None:

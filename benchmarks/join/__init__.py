@@ -68,6 +68,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-channel", action="store_true", help="viewers open no data channel (not our pages')"
     )
+    parser.add_argument(
+        "--profile",
+        default=None,
+        metavar="FILE",
+        help="write what cProfile sees in the node (for pstats); the figures mean little then",
+    )
 
 
 def run(options: argparse.Namespace, report: Report) -> None:
@@ -76,7 +82,7 @@ def run(options: argparse.Namespace, report: Report) -> None:
     allow_descriptors(options.bell + 1000)
     generator = native.load_generator(report)
     with ExitStack() as stack:
-        peer = stack.enter_context(LecternPeer("127.0.0.1"))
+        peer = stack.enter_context(LecternPeer("127.0.0.1", profile=options.profile))
         watchers = stack.enter_context(Child("load generator", [str(generator)]))
         watchers.tell(_plan(peers.connect(peer, WATCHERS)))
         watchers.hear("joined", within_s=READY_TIMEOUT_S)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -20,11 +19,11 @@ START_TIMEOUT_S = 20.0
 
 
 class MediaNode:
-    """A node process for as long as the `with` block; `secret` opens its internal API on `socket_path`."""
+    """A node process for as long as the `with` block; `profile`: a file for what cProfile sees. `secret` opens its internal API on `socket_path`."""
 
-    def __init__(self, host: str, *, options: Sequence[str] = ()) -> None:
+    def __init__(self, host: str, *, profile: str | None = None) -> None:
         self._host = host
-        self._options = options
+        self._profile = profile
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -35,10 +34,17 @@ class MediaNode:
                 stack.enter_context(tempfile.TemporaryDirectory(prefix="lectern-bench-"))
             )
             control = stack.enter_context(ListeningControl(directory / "control.sock"))
-            command = [sys.executable, *self._options, "-m", "benchmarks.node.process"]
+            command = [sys.executable, "-m", "benchmarks.node.process"]
             self.child = stack.enter_context(Child("node", command))
             self.child.tell(
-                json.dumps({"host": self._host, "directory": str(directory), "url": control.url})
+                json.dumps(
+                    {
+                        "host": self._host,
+                        "directory": str(directory),
+                        "url": control.url,
+                        "profile": self._profile,
+                    }
+                )
                 + "\n"
             )
             started: dict[str, Any] = self.child.hear("started", within_s=START_TIMEOUT_S)

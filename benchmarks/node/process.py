@@ -6,6 +6,7 @@ Lines of JSON on standard input, answers on standard output; it ends when its in
 from __future__ import annotations
 
 import asyncio
+import cProfile
 import gc
 import json
 import os
@@ -67,4 +68,10 @@ def _say(answer: dict[str, Any]) -> None:
 if __name__ == "__main__":
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(16_384, hard), hard))
-    uvloop.run(serve(json.loads(sys.stdin.readline())))
+    given = json.loads(sys.stdin.readline())
+    if given["profile"] is None:
+        uvloop.run(serve(given))
+    else:
+        profile = cProfile.Profile()
+        profile.runcall(uvloop.run, serve(given))
+        profile.dump_stats(given["profile"])

@@ -18,8 +18,8 @@ class LecternPeer:
     name = "lectern"
     version = VERSION
 
-    def __init__(self, address: str) -> None:
-        self.node = MediaNode(address)
+    def __init__(self, address: str, *, profile: str | None = None) -> None:
+        self.node = MediaNode(address, profile=profile)
         self.class_id = str(uuid.uuid4())
         self.pids: list[int] = []
 
