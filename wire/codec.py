@@ -58,7 +58,8 @@ def unpack(kind: type[T], data: bytes) -> T:
     except (ValueError, msgpack.UnpackException, RecursionError) as error:
         raise WireError(f"{kind.__name__}: not msgpack: {error}") from error
     try:
-        built: T = _builder(kind)(plain)
+        wanted: Any = kind
+        built: T = _builder(wanted)(plain)
     except _Wrong as wrong:
         raise WireError(f"{kind.__name__}{wrong.where}: {wrong.why}") from None
     return built
@@ -72,7 +73,8 @@ def _names(kind: type) -> tuple[str, ...]:
 def _plain(value: Any) -> Any:
     if not dataclasses.is_dataclass(value):
         raise TypeError(f"{type(value).__name__} has no form on the wire")
-    return {name: getattr(value, name) for name in _names(type(value))}
+    kind: Any = type(value)
+    return {name: getattr(value, name) for name in _names(kind)}
 
 
 @cache  # of the classes of `wire` and the types of their fields

@@ -1,7 +1,7 @@
 """The least of SCTP that opens a data channel and acknowledges what comes (RFC 9260, RFC 8832).
 
-For the client of a node of ours over a link that loses nothing worth measuring: nothing is sent again. aiortc's
-association, which the node runs, is the other end; as a client it costs ten times as much.
+For clients of a node of ours, over a link that loses nothing: no data is sent again. aiortc's association,
+which the node runs, is the other end; as a client it would be the first to saturate.
 """
 
 from __future__ import annotations

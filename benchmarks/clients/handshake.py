@@ -1,7 +1,7 @@
 """ICE and DTLS of many clients in one thread, without asyncio: what comes out are SRTP keys.
 
-A client's socket is bound to a port of its own and can be given to the native generator afterwards, by closing it
-and binding the port again there: the server sees one and the same peer.
+A client's socket has a port of its own and can be given to the native generator afterwards, by closing it and
+binding the port again there: the server sees one and the same peer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from benchmarks.registry import BenchmarkError
 from sfu.certificate import NodeCertificate
 from sfu.dtls import split_records
 
-# What the generator calls itself in its checks, and what an answer to a peer's offer has to say.
+# What the generator calls itself in its checks, and what is said of it in offers and answers.
 UFRAG = "load"
 PWD = "the-load-generator-is-no-secret"
 CHECK_INTERVAL_S = 0.05  # RFC 8445 section 14.2: Ta

@@ -1,7 +1,7 @@
-"""A process of many viewers that join a node, one thread without asyncio, so that it can keep up with the node.
+"""A process of many viewers that join a node: one thread without asyncio, to keep up with the node.
 
-The first line on standard input says which node and class; then come orders, one a line, each answered by one line
-of JSON. It ends when its input does.
+The first line on standard input says which node and class; then come orders, one a line, each answered by one
+line of JSON. It ends when its input does.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ JOIN_S_MAX = 20.0
 POLL_S = 0.01
 REMIND_INTERVAL_S = 0.01
 CONSENT_INTERVAL_S = 4.0  # RFC 7675 section 5.1: every 5 s, less or more by a fifth
-# Holds a few seconds of the class while this process is behind; what plays already is cut to the lesser one, and
-# the kernel drops the rest.
+# Holds a few seconds of the class while this process is behind; what plays already is cut to the lesser
+# one, and the kernel drops the rest.
 RECEIVE_BUFFER_BYTES = 1 << 20
 UNREAD_BYTES = 16 * 1024
 SO_RCVBUFFORCE = 33  # socket(7); Python has no name for it
@@ -47,7 +47,18 @@ EARLY_MAX = 256
 class Joiner:
     """One viewer; times are ms after its click."""
 
-    __slots__ = ("channel", "channel_s", "clicked_s", "early", "frame", "hand", "opening", "request", "times", "wants_picture")
+    __slots__ = (
+        "channel",
+        "channel_s",
+        "clicked_s",
+        "early",
+        "frame",
+        "hand",
+        "opening",
+        "request",
+        "times",
+        "wants_picture",
+    )
 
     def __init__(self, message: OpenSession, secret: str, *, wants_picture: bool) -> None:
         self.opening = message
@@ -97,7 +108,11 @@ class Joiner:
         hand, channel = self.hand, self.channel
         if hand is not None and hand.keys is None and hand.due_s <= now_s:
             hand.remind(now_s)
-        elif channel is not None and not channel.messages and now_s > self.channel_s + CHANNEL_RETRY_S:
+        elif (
+            channel is not None
+            and not channel.messages
+            and now_s > self.channel_s + CHANNEL_RETRY_S
+        ):
             self.channel_s = now_s
             channel.begin()
 
@@ -216,10 +231,8 @@ class Joiners:
         self._there += self._done
         return self._told(self._done, count, took_s, time.process_time() - cpu_s)
 
-    def sustain(
-        self, seconds: float, at_once: int, class_id: str | None = None
-    ) -> dict[str, Any]:
-        """Keep so many joins on their way, to another class where one is named; who has joined leaves again."""
+    def sustain(self, seconds: float, at_once: int, class_id: str | None = None) -> dict[str, Any]:
+        """Keep so many joins on their way; who has joined leaves again. `class_id`: to another class."""
         if class_id is not None:
             self._pattern = replace(self._pattern, class_id=class_id)
         cpu_s, began_s = time.process_time(), time.monotonic()

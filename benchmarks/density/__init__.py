@@ -20,8 +20,8 @@ from benchmarks.report import Report
 DESCRIPTION = """\
 Measure the memory of a whole node's process for each of its viewers.
 
-The viewers are real sessions: ICE, DTLS, an SCTP association with its data channel, consent checks. They join in
-groups and stay; nobody publishes, so that each is idle. After every group the node's private memory
+The viewers are real sessions: ICE, DTLS, an SCTP association with its data channel, consent checks. They join
+in groups and stay; nobody publishes, so that each is idle. After every group the node's private memory
 (/proc/PID/smaps_rollup) is read when its collector has run.
 
   kib_per_viewer    private memory gained from the first group to the last, by viewer: what comes with the
@@ -37,7 +37,9 @@ CLASS_ID = "0197f0aa-0000-7000-8000-0000000000d0"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
-    parser.add_argument("--viewers", type=int, default=1000, help="viewers at the end (default 1000)")
+    parser.add_argument(
+        "--viewers", type=int, default=1000, help="viewers at the end (default 1000)"
+    )
     parser.add_argument("--groups", type=int, default=5, help="groups they join in (default 5)")
     parser.add_argument("--idle", type=float, default=6.0, help="seconds of rest (default 6)")
 
@@ -45,7 +47,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, report: Report) -> None:
     """Seat group after group, and read the node's memory."""
     if not (GROUPS_MIN <= options.groups <= 100 and options.groups <= options.viewers <= 9000):
-        raise BenchmarkError(f"At least {GROUPS_MIN} groups, of at most 9000 viewers, tell anything.")
+        raise BenchmarkError(
+            f"At least {GROUPS_MIN} groups, of at most 9000 viewers, tell anything."
+        )
     allow_descriptors(options.viewers)
     with ExitStack() as stack:
         node = stack.enter_context(MediaNode("127.0.0.1"))

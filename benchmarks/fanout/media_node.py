@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 MID = "0"
 # Numbers of the generator: payload types and extension ids.
-VP8 = (96, "VP8", 90000, 97, "")
-OPUS = (111, "OPUS", 48000, None, "minptime=10;useinbandfec=1")
+CodecNumbers = tuple[int, str, int, int | None, str]
+VP8: CodecNumbers = (96, "VP8", 90000, 97, "")
+OPUS: CodecNumbers = (111, "OPUS", 48000, None, "minptime=10;useinbandfec=1")
 MID_EXTENSION = 4
 TRANSPORT_CC_EXTENSION = 3
 FIRST_SEQUENCE = 100

@@ -21,9 +21,9 @@ from benchmarks.report import Report
 DESCRIPTION = """\
 Measure joins at a whole node: session opened over its internal API, ICE check, DTLS, data channel, picture.
 
-The class plays all the time to a few native viewers. Viewers that join are Python without asyncio, in processes
-of their own: their checks, DTLS 1.2 handshakes, SRTP and SCTP are real, and nothing is decoded. What signaling
-and the database do before a node is asked is left out (`admission`).
+The class plays all the time to a few native viewers. Viewers that join are Python without asyncio, in
+processes of their own: their checks, DTLS 1.2 handshakes, SRTP and SCTP are real, and nothing is decoded. What
+signaling and the database do before a node is asked is left out (`admission`).
 
   joins_per_s       joins, each with its leave, for each second of processor time of the node's process, while
                     joins went on as fast as the clients could, less what the class alone uses; so it is what
@@ -208,9 +208,7 @@ def _sustain(
     report.say(
         f"{joined} joins, {joins_cpu_s * 1000 / joined:.2f} ms of the node each; busiest: {saturated}"
     )
-    report.expect(
-        f"joins_per_s >= {JOINS_PER_S_MIN:g}", joined / joins_cpu_s >= JOINS_PER_S_MIN
-    )
+    report.expect(f"joins_per_s >= {JOINS_PER_S_MIN:g}", joined / joins_cpu_s >= JOINS_PER_S_MIN)
     added = window.delay_ms_p99 - quiet.delay_ms_p99
     report.expect(f"delay_added_ms_p99 <= {DELAY_ADDED_MS_MAX:g}", added <= DELAY_ADDED_MS_MAX)
     report.expect("joins_failed == 0", failed == 0)

@@ -19,7 +19,10 @@ START_TIMEOUT_S = 20.0
 
 
 class MediaNode:
-    """A node process for as long as the `with` block; `profile`: a file for what cProfile sees. `secret` opens its internal API on `socket_path`."""
+    """A node process for as long as the `with` block; `secret` opens its internal API on `socket_path`.
+
+    `profile`: a file for what cProfile sees, None for none.
+    """
 
     def __init__(self, host: str, *, profile: str | None = None) -> None:
         self._host = host

@@ -1,4 +1,4 @@
-"""A node's internal API, spoken over a unix socket: a blocking call, and the bytes for those who cannot block."""
+"""A node's internal API over a unix socket: a blocking call, and the bytes for those who cannot block."""
 
 from __future__ import annotations
 

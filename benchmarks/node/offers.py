@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import uuid
 from dataclasses import replace
+from typing import Any
 
 from benchmarks.clients.handshake import PWD, UFRAG, certificate
 from wire.session import Codec, Offer, OpenSession, Role, Section, Slot, Source
@@ -25,7 +26,7 @@ H264_PROFILES = ("42001f", "42e01f", "4d001f", "f4001f", "64001f")
 
 
 def _video_codecs() -> tuple[Codec, ...]:
-    feedback = {"nack": True, "pli": True, "transport_cc": True}
+    feedback: dict[str, Any] = {"nack": True, "pli": True, "transport_cc": True}
     others = [("VP9", f"profile-id={n}") for n in (0, 2, 1, 3)]
     others += [
         ("H264", f"level-asymmetry-allowed=1;packetization-mode={mode};profile-level-id={profile}")
@@ -37,9 +38,7 @@ def _video_codecs() -> tuple[Codec, ...]:
     codecs = [Codec("VP8", VP8_PAYLOAD_TYPE, 90000, rtx_payload_type=97, **feedback)]
     for at, (name, fmtp) in enumerate(others[: len(numbers) // 2]):
         first = numbers[2 * at]
-        codecs.append(
-            Codec(name, first, 90000, fmtp=fmtp, rtx_payload_type=first + 1, **feedback)
-        )
+        codecs.append(Codec(name, first, 90000, fmtp=fmtp, rtx_payload_type=first + 1, **feedback))
     return tuple(codecs)
 
 

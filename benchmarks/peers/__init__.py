@@ -1,4 +1,4 @@
-"""Media servers that can be measured side by side. Another one is a module with a `Peer` and a line in `make`."""
+"""Media servers that can be measured side by side. Another is a module with a `Peer`, and a line in `make`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class PlainSource:
 class Peer(Protocol):
     """One media server under test, started by `__enter__` and ended by `__exit__`.
 
-    A server that speaks for several processes names them all in `pids`; their processor time is what it costs.
+    `pids` are all processes of the server; their processor time is what it costs.
     """
 
     name: str
@@ -103,7 +103,7 @@ def _source_line(peer: Peer) -> str:
 
 
 def _line(seat: Seat, hand: Handshake) -> str:
-    """Return a session as the generator reads it: `benchmarks.clients` has closed its socket, the port goes on."""
+    """Return a session as the generator reads it; the socket is closed here, its port goes on there."""
     keys, remote = hand.keys, seat.remote
     assert isinstance(keys, Keys)
     return (

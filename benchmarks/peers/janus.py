@@ -1,7 +1,7 @@
 """Janus (Meetecho) as Debian packages it: its streaming plugin fed with plain RTP, and its videoroom plugin.
 
-It runs as ICE-lite with one event loop for each core, which served more packets a core here than its default of a
-thread for each handle. The HTTP API listens on loopback alone.
+It runs as ICE-lite with one event loop for each core, as its own configuration advises where there are many
+handles. The HTTP API listens on loopback alone.
 """
 
 from __future__ import annotations
@@ -49,9 +49,19 @@ nat: {{
     ice_lite = true
     ice_enforce_list = "{address}"
 }}
-transports: {{ disable = "libjanus_pfunix.so,libjanus_websockets.so,libjanus_mqtt.so,libjanus_nanomsg.so,libjanus_rabbitmq.so" }}
+transports: {{ disable = "{others}" }}
 """
-HTTP = """general: {{ json = "plain", base_path = "/janus", http = true, port = {port}, ip = "127.0.0.1", https = false }}
+OTHER_TRANSPORTS = ",".join(
+    f"libjanus_{name}.so" for name in ("pfunix", "websockets", "mqtt", "nanomsg", "rabbitmq")
+)
+HTTP = """general: {{
+    json = "plain"
+    base_path = "/janus"
+    http = true
+    port = {port}
+    ip = "127.0.0.1"
+    https = false
+}}
 admin: {{ admin_http = false, admin_https = false }}
 """
 STREAMING = """general: {{}}
@@ -129,6 +139,7 @@ class Janus:
             "mountpoint": MOUNTPOINT,
             "room": ROOM,
             "payload_type": VP8_PAYLOAD_TYPE,
+            "others": OTHER_TRANSPORTS,
         }
         for name, text, port in (
             ("janus.jcfg", MAIN, 0),

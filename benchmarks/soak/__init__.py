@@ -20,7 +20,7 @@ from benchmarks.report import Curve, Report
 DESCRIPTION = """\
 Let viewers come and go at a whole node, with a new class every few seconds, and look whether it grows.
 
-Viewers are real sessions (ICE, DTLS, data channel), as many at once as the clients manage. After every interval all have
+Viewers are real sessions (ICE, DTLS, data channel). After every interval all have
 left; then the node's collector runs and its memory, descriptors and tasks are read. The first quarter of the
 readings is left out: pools and caches fill in it. `web` is not part of it.
 

@@ -56,8 +56,8 @@ impl Connection {
         let socket = UdpSocket::bind(host, peer.port, RECEIVE_BUFFER_BYTES, SEND_BUFFER_BYTES)?;
         // A node's peers are many machines: joining their datagrams here would flatter the sender.
         set_option(socket.fd(), libc::SOL_UDP, libc::UDP_GRO, 0)?;
-        let keys = Sealer::new(peer.profile, &peer.local)
-            .zip(Opener::new(peer.profile, &peer.remote));
+        let keys =
+            Sealer::new(peer.profile, &peer.local).zip(Opener::new(peer.profile, &peer.remote));
         let (sealer, opener) = keys.ok_or(io::ErrorKind::InvalidInput)?;
         Ok(Connection {
             socket,

@@ -205,7 +205,10 @@ mod tests {
         let plan = read(&mut lines).unwrap();
         assert_eq!((plan.viewers.len(), plan.viewers[0].0), (1, Ssrc(7)));
         let Source::Session(_, teacher) = &plan.sources[0] else { panic!("a session") };
-        assert_eq!((&teacher.local[..], teacher.port, teacher.transport_cc), (&[0x00, 0xff][..], 0, 3));
+        assert_eq!(
+            (&teacher.local[..], teacher.port, teacher.transport_cc),
+            (&[0x00, 0xff][..], 0, 3)
+        );
         assert_eq!(plan.load.frame_interval(), Duration::from_nanos(66_666_666));
         assert_eq!(order(&lines.next().unwrap()), Some(Order::Join));
         assert_eq!(order("play 150"), Some(Order::Play { frames: 150 }));
@@ -221,7 +224,10 @@ mod tests {
         assert!(matches!(plan.sources[0], Source::Plain(Ssrc(5), to) if to.port() == 5004));
         let viewer = &plan.viewers[0].1;
         assert_eq!(viewer.profile, Profile::Aes128CmSha1_80);
-        assert_eq!((viewer.node, viewer.port, viewer.transport_cc), ("10.0.0.1:9".parse().ok(), 4711, 0));
+        assert_eq!(
+            (viewer.node, viewer.port, viewer.transport_cc),
+            ("10.0.0.1:9".parse().ok(), 4711, 0)
+        );
         assert!(read(&mut lines("viewer 7 v q aa bb nonsense=1")).is_err());
     }
 

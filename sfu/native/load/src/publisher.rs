@@ -191,7 +191,8 @@ impl Publisher {
         let wall = sys::wall_ns();
         let fraction = (u128::from(wall % 1_000_000_000) << 32) / 1_000_000_000;
         let ntp = (wall / 1_000_000_000 + NTP_UNIX_S) << 32 | fraction as u64;
-        let passed = now.since(self.begun).as_nanos() as u64 / 1000 * clock_hz(&self.load) / 1_000_000;
+        let passed =
+            now.since(self.begun).as_nanos() as u64 / 1000 * clock_hz(&self.load) / 1_000_000;
         let timestamp = timestamp(&self.load, self.frames_before).wrapping_add(passed as u32);
         let Line::Session(connection, stream) = &mut self.line else { return };
         let rtcp = &mut self.rtcp;
@@ -217,7 +218,11 @@ fn asks_for_keyframe(connection: &mut Connection, datagram: &mut [u8]) -> bool {
 }
 
 fn clock_hz(load: &Load) -> u64 {
-    if load.is_audio { OPUS_CLOCK_HZ } else { VIDEO_CLOCK_HZ }
+    if load.is_audio {
+        OPUS_CLOCK_HZ
+    } else {
+        VIDEO_CLOCK_HZ
+    }
 }
 
 fn timestamp(load: &Load, frame: u64) -> u32 {
