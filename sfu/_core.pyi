@@ -108,15 +108,8 @@ class Media:
     def remove_session(self, session: int) -> None:
         """Forget the session and all of its streams; unknown sessions are ignored."""
 
-    def send_dtls(self, session: int, datagram: bytes, *, wake: bool = True) -> None:
-        """Send to the session's path; dropped and counted while it has none.
-
-        Without `wake` it waits for `wake()` or the next command: a flight of several datagrams, and the
-        flights of several sessions, wake the thread once.
-        """
-
-    def wake(self) -> None:
-        """Wake the thread where something waits for it quietly."""
+    def send_dtls(self, session: int, datagram: bytes) -> None:
+        """Send to the session's path; dropped and counted while it has none."""
 
     def hand_over(self, datagrams: list[tuple[int, bytes]], touched: list[int]) -> None:
         """Do `touch` for each session and `send_dtls` for each (session, datagram).

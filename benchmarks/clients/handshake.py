@@ -31,8 +31,8 @@ FLIGHT_TIMEOUT_S = 1.0
 DATAGRAM_BYTES_MAX = 2048
 RECORD_BYTES_MAX = 16384  # RFC 6347 section 4.1
 RECEIVES_MAX = 64
-# Below those that the kernel gives away: between the closing of a port and its binding in the generator nobody
-# else gets it.
+# Below those that the kernel gives away: between the closing of a port and its binding in the generator
+# nobody else gets it.
 PORTS = range(10_000, 32_000)
 
 Profile = Literal["AEAD_AES_128_GCM", "AES128_CM_SHA1_80"]

@@ -22,8 +22,8 @@ DESCRIPTION = """\
 Measure joins at a whole node: session opened over its internal API, ICE check, DTLS, data channel, picture.
 
 The class plays all the time to a few native viewers. Viewers that join are Python without asyncio, in
-processes of their own: their checks, DTLS 1.2 handshakes, SRTP and SCTP are real, and nothing is decoded. What
-signaling and the database do before a node is asked is left out (`admission`).
+processes of their own: their checks, DTLS 1.2 handshakes, SRTP and SCTP are real, and nothing is decoded.
+What signaling and the database do before a node is asked is left out (`admission`).
 
   joins_per_s       joins, each with its leave, for each second of processor time of the node's process, while
                     joins went on as fast as the clients could, less what the class alone uses; so it is what
@@ -41,6 +41,8 @@ JOINS_PER_S_MIN = 350.0
 BELL_S_MAX = 5.0
 DELAY_ADDED_MS_MAX = 5.0
 BELL_SIZE = 1000
+# How long the class plays at the bell: longer than so many joins take.
+BELL_SECONDS_MIN, BELL_PER_S = 1.0, 120
 JOINS_MIN = 100
 READY_TIMEOUT_S = 20.0
 # Of a core: a client process that uses more of it is what was measured.
@@ -223,7 +225,7 @@ def _ring(
     options: argparse.Namespace,
     quiet: _Window,
 ) -> None:
-    window = _Window(peer, watchers, BELL_S_MAX * 2)
+    window = _Window(peer, watchers, BELL_SECONDS_MIN + options.bell / BELL_PER_S)
     shares = [options.bell // len(clients)] * len(clients)
     shares[0] += options.bell - sum(shares)
     for client, share in zip(clients, shares, strict=True):

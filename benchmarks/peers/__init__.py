@@ -1,4 +1,4 @@
-"""Media servers that can be measured side by side. Another is a module with a `Peer`, and a line in `make`."""
+"""Media servers to be measured side by side. Another is a module with a `Peer`, and a line in `make`."""
 
 from __future__ import annotations
 

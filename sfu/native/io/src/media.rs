@@ -87,8 +87,6 @@ pub(crate) struct Shared {
     commands: Mutex<Vec<Command>>,
     pub(crate) commands_dropped: AtomicU64,
     pub(crate) wake: EventFd,
-    /// Commands wait that the thread was not woken for; changed under the commands' lock.
-    quiet: AtomicBool,
     pub(crate) events: EventQueue,
     pub(crate) closing: AtomicBool,
     dead: OnceLock<String>,
@@ -107,7 +105,6 @@ impl Shared {
             commands: Mutex::default(),
             commands_dropped: AtomicU64::new(0),
             wake: EventFd::new()?,
-            quiet: AtomicBool::new(false),
             events: EventQueue::new()?,
             closing: AtomicBool::new(false),
             dead: OnceLock::new(),
@@ -119,9 +116,7 @@ impl Shared {
     /// Exchange the waiting commands for an empty list.
     pub(crate) fn swap_commands(&self, empty: &mut Vec<Command>) {
         debug_assert!(empty.is_empty());
-        let mut commands = lock(&self.commands);
-        self.quiet.store(false, Ordering::Relaxed);
-        std::mem::swap(&mut *commands, empty);
+        std::mem::swap(&mut *lock(&self.commands), empty);
     }
 
     pub(crate) fn publish(&self, snapshot: Snapshot) {
@@ -203,23 +198,6 @@ impl Media {
 
     /// Hand a command to the thread. After `close` it is ignored.
     pub fn command(&self, command: Command) -> Result<(), CommandError> {
-        self.hand_over(command, true)
-    }
-
-    /// Hand a command to the thread and let it sleep until another one comes or `wake` is called.
-    pub fn command_quietly(&self, command: Command) -> Result<(), CommandError> {
-        self.hand_over(command, false)
-    }
-
-    /// Wake the thread if a quiet command waits for it.
-    pub fn wake(&self) {
-        let _commands = lock(&self.shared.commands);
-        if self.shared.quiet.swap(false, Ordering::Relaxed) {
-            self.shared.wake.set();
-        }
-    }
-
-    fn hand_over(&self, command: Command, wakes: bool) -> Result<(), CommandError> {
         if let Some(message) = self.shared.dead.get() {
             return Err(CommandError::Dead(message.clone()));
         }
@@ -244,12 +222,7 @@ impl Media {
             return Err(CommandError::Full);
         }
         commands.push(command);
-        if !wakes {
-            // Where earlier ones wait it has been woken, or will be with them.
-            if commands.len() == 1 {
-                self.shared.quiet.store(true, Ordering::Relaxed);
-            }
-        } else if self.shared.quiet.swap(false, Ordering::Relaxed) || commands.len() == 1 {
+        if commands.len() == 1 {
             self.shared.wake.set();
         }
         Ok(())

@@ -92,21 +92,12 @@ impl Media {
         self.command(Command::RemoveSession { session: SessionId(session.0) })
     }
 
-    #[pyo3(signature = (session, datagram, *, wake=true))]
-    fn send_dtls(&self, session: Whole<u32>, datagram: &[u8], wake: bool) -> PyResult<()> {
+    fn send_dtls(&self, session: Whole<u32>, datagram: &[u8]) -> PyResult<()> {
         if datagram.is_empty() || datagram.len() > SEND_BYTES_MAX {
             return refuse(format!("a datagram of {} bytes", datagram.len()));
         }
         let session = SessionId(session.0);
-        let command = Command::SendDtls { session, datagram: datagram.to_vec() };
-        if wake {
-            return self.command(command);
-        }
-        self.0.command_quietly(command).map_err(raised)
-    }
-
-    fn wake(&self) {
-        self.0.wake();
+        self.command(Command::SendDtls { session, datagram: datagram.to_vec() })
     }
 
     fn hand_over(
