@@ -125,7 +125,7 @@ impl Publisher {
     /// Check the path, report, and hear what is asked for.
     pub fn chores(&mut self, now: Time, batch: &mut ReceiveBatch, received: &mut Vec<Received>) {
         let Line::Session(connection, _) = &mut self.line else { return };
-        connection.check(now);
+        // Before the next check, which an answer to the last one would no longer match.
         if batch.fill(&connection.socket, received).is_ok() {
             for (index, received) in received.iter().enumerate() {
                 if asks_for_keyframe(connection, &mut batch.bytes(index)[..received.length]) {
@@ -133,6 +133,9 @@ impl Publisher {
                     self.key_wanted = true;
                 }
             }
+        }
+        if let Line::Session(connection, _) = &mut self.line {
+            connection.check(now);
         }
         // Between two plays as well: who has reported once and falls silent is taken for gone.
         if self.packets > 0 && now >= self.report_at {
