@@ -32,6 +32,11 @@ class BenchmarkError(Exception):
 SUMMARIES: dict[str, str] = {
     "fanout": "what a packet costs a media node, from a teacher to hundreds of viewers",
     "comments": "what comments cost a node, from many writers to thousands of readers",
+    "compare": "what a packet costs us, and what it costs Janus, in one run",
+    "join": "what a join costs a node, when the picture comes, and what others notice",
+    "density": "memory and processor time of a node for each viewer of a still class",
+    "capacity": "how many viewers a node carries here, and what gives way first",
+    "soak": "whether a node grows while viewers and classes come and go",
     "admission": "seats per second, a race of everything at once, and how both age",
     "failover": "how long students see nothing when a media node dies or is drained",
     "scale": "a million classes created, joined, beaten for and ended by the control plane",

@@ -2,6 +2,9 @@
 
 Unknown fields are ignored, so that a newer sender can speak to an older receiver; a missing field
 without a default, or one of the wrong type, is a `WireError`.
+
+What builds and what packs a class is compiled when the class is first seen: a viewer's offer has some
+500 values, and a node reads one for every join.
 """
 
 from __future__ import annotations
@@ -9,8 +12,9 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from functools import lru_cache
-from typing import Any, TypeVar
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Final, TypeVar
 
 import msgpack
 
@@ -19,14 +23,26 @@ MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 
 T = TypeVar("T")
 
+# Takes what msgpack gives and returns what the message holds, or raises _Wrong.
+Builder = Callable[[Any], Any]
+
 
 class WireError(ValueError):
     """The bytes are not the message that was expected; the text says which field and why."""
 
 
+class _Wrong(Exception):
+    """Something is not as it should be; `where` grows on the way out, so that right values cost nothing."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+        self.where = ""
+
+
 def pack(message: Any) -> bytes:
     """Return the msgpack bytes of a message of this package."""
-    packed: bytes = msgpack.packb(_plain(message), use_bin_type=True)
+    packed: bytes = msgpack.packb(message, default=_plain, use_bin_type=True)
     return packed
 
 
@@ -41,83 +57,146 @@ def unpack(kind: type[T], data: bytes) -> T:
         plain = msgpack.unpackb(data, raw=False, strict_map_key=True)
     except (ValueError, msgpack.UnpackException, RecursionError) as error:
         raise WireError(f"{kind.__name__}: not msgpack: {error}") from error
-    built: T = _build(kind, plain, kind.__name__)
+    try:
+        wanted: Any = kind
+        built: T = _builder(wanted)(plain)
+    except _Wrong as wrong:
+        raise WireError(f"{kind.__name__}{wrong.where}: {wrong.why}") from None
     return built
 
 
+@cache  # of the classes of `wire`, and no other
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
+
+
 def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return value
+    if not dataclasses.is_dataclass(value):
+        raise TypeError(f"{type(value).__name__} has no form on the wire")
+    kind: Any = type(value)
+    return {name: getattr(value, name) for name in _names(kind)}
 
 
-@lru_cache(maxsize=256)
-def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
-
-
-def _build(kind: Any, value: Any, where: str) -> Any:
-    origin = typing.get_origin(kind)
+@cache  # of the classes of `wire` and the types of their fields
+def _builder(kind: Any) -> Builder:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        return _build_union(typing.get_args(kind), value, where)
+        return _optional(arguments)
     if origin is typing.Literal:
-        if value not in typing.get_args(kind):
-            raise WireError(f"{where}: {value!r} is none of {typing.get_args(kind)}")
-        return value
+        return _choice(arguments)
     if origin is tuple:
-        return _build_tuple(typing.get_args(kind), value, where)
+        many = len(arguments) == 2 and arguments[1] is Ellipsis
+        return _many(_builder(arguments[0])) if many else _fixed(arguments)
     if origin is dict:
-        key_kind, item_kind = typing.get_args(kind)
-        if not isinstance(value, dict):
-            raise WireError(f"{where}: expected a map")
-        return {
-            _build(key_kind, key, where): _build(item_kind, item, f"{where}[{key!r}]")
-            for key, item in value.items()
-        }
+        return _map(*(_builder(argument) for argument in arguments))
     if dataclasses.is_dataclass(kind):
-        return _build_message(kind, value, where)
-    # bool is an int to isinstance, but never one on the wire.
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind:
-        raise WireError(f"{where}: expected {kind.__name__}, got {type(value).__name__}")
-    return value
+        return _message(kind)
+    return _scalar(kind)
 
 
-def _build_union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
-    if value is None and type(None) in kinds:
-        return None
+def _scalar(kind: type) -> Builder:
+    def build(value: Any) -> Any:
+        # bool is an int to isinstance, but never one on the wire.
+        if type(value) is kind:
+            return value
+        if kind is float and type(value) is int:
+            return float(value)
+        raise _Wrong(f"expected {kind.__name__}, got {type(value).__name__}")
+
+    return build
+
+
+def _optional(kinds: tuple[Any, ...]) -> Builder:
     (kind,) = (k for k in kinds if k is not type(None))
-    return _build(kind, value, where)
+    build_value = _builder(kind)
+    if type(None) not in kinds:
+        return build_value
+    return lambda value: None if value is None else build_value(value)
 
 
-def _build_tuple(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
-    if not isinstance(value, list):
-        raise WireError(f"{where}: expected a list")
-    if len(kinds) == 2 and kinds[1] is Ellipsis:
-        return tuple(_build(kinds[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-    if len(value) != len(kinds):
-        raise WireError(f"{where}: expected {len(kinds)} items, got {len(value)}")
-    return tuple(
-        _build(k, item, f"{where}[{i}]")
-        for i, (k, item) in enumerate(zip(kinds, value, strict=True))
+def _choice(choices: tuple[Any, ...]) -> Builder:
+    def build(value: Any) -> Any:
+        if value not in choices:
+            raise _Wrong(f"{value!r} is none of {choices}")
+        return value
+
+    return build
+
+
+def _many(build_item: Builder) -> Builder:
+    def build(value: Any) -> Any:
+        if type(value) is not list:
+            raise _Wrong("expected a list")
+        at = 0
+        items = []
+        try:
+            for item in value:
+                items.append(build_item(item))
+                at += 1
+        except _Wrong as wrong:
+            wrong.where = f"[{at}]{wrong.where}"
+            raise
+        return tuple(items)
+
+    return build
+
+
+def _fixed(kinds: tuple[Any, ...]) -> Builder:
+    builders = tuple(map(_builder, kinds))
+
+    def build(value: Any) -> Any:
+        if type(value) is not list:
+            raise _Wrong("expected a list")
+        if len(value) != len(builders):
+            raise _Wrong(f"expected {len(builders)} items, got {len(value)}")
+        return tuple([build(item) for build, item in zip(builders, value, strict=True)])
+
+    return build
+
+
+def _map(build_key: Builder, build_item: Builder) -> Builder:
+    def build(value: Any) -> Any:
+        if type(value) is not dict:
+            raise _Wrong("expected a map")
+        return {build_key(key): build_item(item) for key, item in value.items()}
+
+    return build
+
+
+_MISSING: Final = object()
+
+
+def _message(kind: Any) -> Builder:
+    hints = typing.get_type_hints(kind)
+    missing = dataclasses.MISSING
+    plan = tuple(
+        (
+            field.name,
+            # What most fields are is looked at without a call.
+            hints[field.name] if hints[field.name] in (str, int, bool, bytes) else None,
+            _builder(hints[field.name]),
+            field.default is missing and field.default_factory is missing,
+        )
+        for field in dataclasses.fields(kind)
     )
 
+    def build(value: Any) -> Any:
+        if type(value) is not dict:
+            raise _Wrong("expected a map")
+        get = value.get
+        arguments = {}
+        for name, scalar, build_field, is_required in plan:
+            item = get(name, _MISSING)
+            if type(item) is scalar:
+                arguments[name] = item
+            elif item is not _MISSING:
+                try:
+                    arguments[name] = build_field(item)
+                except _Wrong as wrong:
+                    wrong.where = f".{name}{wrong.where}"
+                    raise
+            elif is_required:
+                raise _Wrong(f"field {name} is missing")
+        return kind(**arguments)
 
-def _build_message(kind: Any, value: Any, where: str) -> Any:
-    if not isinstance(value, dict):
-        raise WireError(f"{where}: expected a map")
-    hints = _hints(kind)
-    arguments = {}
-    for field in dataclasses.fields(kind):
-        if field.name in value:
-            arguments[field.name] = _build(
-                hints[field.name], value[field.name], f"{where}.{field.name}"
-            )
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise WireError(f"{where}: field {field.name} is missing")
-    return kind(**arguments)
+    return build

@@ -21,13 +21,14 @@ JOIN_TIMEOUT_S = 35.0
 SAMPLE_TIMEOUT_S = 5.0
 # Beyond the time that the frames take by themselves.
 PLAY_TIMEOUT_S = 30.0
+PRIMING_FRAMES = 5
 # After the last packet, until the class is still.
 SETTLE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the class does, and how it is measured. Times in the unit that their names end in."""
+    """What each class does, and how it is measured. Times in the unit that their names end in."""
 
     fps: int
     packets_per_frame: int
@@ -42,6 +43,8 @@ class Load:
     with_floor: bool
     with_gso: bool
     wrong_keys: int
+    classes: int
+    audio: bool
 
     def frames(self, seconds: float) -> int:
         """Return the frames in so many seconds, one at least."""
@@ -53,6 +56,7 @@ class Load:
         return (
             f"load fps={self.fps} packets={self.packets_per_frame} bytes={self.packet_bytes}"
             f" spread_us={self.spread_us} feedback_ms={feedback_ms} open_every={self.open_every}"
+            f" audio={int(self.audio)}"
         )
 
 
@@ -107,7 +111,7 @@ class Measured:
 
 def measure(viewers: int, load: Load, generator: Path, report: Report, into: Measured) -> None:
     """Seat a class, play the rounds into `into`; BenchmarkError where something does not come about."""
-    publisher, crowd = sessions.make(viewers)
+    publishers, crowd = sessions.make(viewers, load.classes)
     with ExitStack() as stack:
         gso = "1" if load.with_gso else "0"
         command = [sys.executable, "-m", "benchmarks.fanout.media_node"]
@@ -115,11 +119,13 @@ def measure(viewers: int, load: Load, generator: Path, report: Report, into: Mea
         listening = node.hear("listening", within_s=START_TIMEOUT_S)
         if listening["build"] != "release":
             raise BenchmarkError("The packet core is a debug build: its figures mean nothing.")
-        _seat(node, publisher, crowd)
+        _seat(node, load, publishers, crowd)
         load_generator = stack.enter_context(Child("load generator", [str(generator)]))
-        load_generator.tell(_plan(listening["port"], load, publisher, crowd))
+        load_generator.tell(_plan(listening["port"], load, publishers, crowd))
         load_generator.hear("joined", within_s=JOIN_TIMEOUT_S)
         report.say(f"{viewers} viewers are there")
+        if load.audio:
+            _prime(load_generator)
         for number in range(1, load.rounds + 1):
             into.rounds.append(_play(node, load_generator, load))
             told = f"round {number}: {into.rounds[-1].us_per_packet:.2f} us a packet"
@@ -136,19 +142,32 @@ def median(values: list[float]) -> float | None:
     return statistics.median(values) if values else None
 
 
-def _seat(node: Child, publisher: sessions.Session, crowd: list[sessions.Session]) -> None:
-    seats = [publisher.message() | {"publishes": True}]
-    seats += [viewer.message() | {"publishes": False} for viewer in crowd]
+def _seat(
+    node: Child, load: Load, publishers: list[sessions.Session], crowd: list[sessions.Session]
+) -> None:
+    kind = {"audio": load.audio}
+    seats = [one.message() | kind | {"publishes": True} for one in publishers]
+    seats += [one.message() | kind | {"publishes": False} for one in crowd]
     node.tell(json.dumps({"do": "seat", "sessions": seats}) + "\n")
     node.hear("seated", within_s=START_TIMEOUT_S)
 
 
-def _plan(port: int, load: Load, publisher: sessions.Session, crowd: list[sessions.Session]) -> str:
+def _plan(
+    port: int, load: Load, publishers: list[sessions.Session], crowd: list[sessions.Session]
+) -> str:
     peers = [viewer.with_wrong_key() for viewer in crowd[: load.wrong_keys]]
     peers += crowd[load.wrong_keys :]
-    lines = [f"node 127.0.0.1:{port}", load.line(), f"publisher {publisher.peer()}"]
+    lines = [f"node 127.0.0.1:{port}", load.line()]
+    lines += [f"publisher {publisher.peer()}" for publisher in publishers]
     lines += [f"viewer {viewer.peer()}" for viewer in peers]
     return "\n".join([*lines, "ready", "join", ""])
+
+
+def _prime(load_generator: Child) -> None:
+    """Let sound begin before anything is counted: the packet that opens a slot is not forwarded."""
+    load_generator.tell(f"play {PRIMING_FRAMES}\n")
+    load_generator.hear("begun", within_s=START_TIMEOUT_S)
+    load_generator.hear("played", within_s=PLAY_TIMEOUT_S)
 
 
 def _sample(node: Child, *, fresh: bool) -> dict[str, Any]:

@@ -13,14 +13,18 @@ import select
 import sys
 import time
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sfu._core import BUILD_PROFILE, Media, Sink, Track
 
-ROOM = 1
+if TYPE_CHECKING:
+    from sfu._core import Slot
+
 MID = "0"
 # Numbers of the generator: payload types and extension ids.
-VP8 = (96, "VP8", 90000, 97, "")
+CodecNumbers = tuple[int, str, int, int | None, str]
+VP8: CodecNumbers = (96, "VP8", 90000, 97, "")
+OPUS: CodecNumbers = (111, "OPUS", 48000, None, "minptime=10;useinbandfec=1")
 MID_EXTENSION = 4
 TRANSPORT_CC_EXTENSION = 3
 FIRST_SEQUENCE = 100
@@ -73,35 +77,39 @@ def _seat(
     ice_pwd: str,
     local: str,
     remote: str,
+    room: int,
     publishes: bool,
+    audio: bool,
 ) -> None:
     media.add_session(session, ice_ufrag=ice_ufrag, ice_pwd=ice_pwd)
     keys = {"local": bytes.fromhex(local), "remote": bytes.fromhex(remote)}
     media.set_keys(session, "AEAD_AES_128_GCM", **keys)
+    slot: Slot = "mic" if audio else "video"
+    codecs = [OPUS if audio else VP8]
     if publishes:
         track = Track(
-            slot="video",
+            slot=slot,
             mid=MID,
-            codecs=[VP8],
+            codecs=codecs,
             ssrc=ssrc,
             rtx_ssrc=None,
             mid_extension=MID_EXTENSION,
             transport_cc_extension=TRANSPORT_CC_EXTENSION,
         )
-        media.publish(session, room=ROOM, tracks=[track])
+        media.publish(session, room=room, tracks=[track])
         return
     sink = Sink(
-        slot="video",
+        slot=slot,
         mid=MID,
-        codecs=[VP8],
+        codecs=codecs,
         ssrc=ssrc,
-        rtx_ssrc=ssrc | 1 << 31,
+        rtx_ssrc=None if audio else ssrc | 1 << 31,
         cname="bench",
         first_sequence=FIRST_SEQUENCE,
         mid_extension=MID_EXTENSION,
         transport_cc_extension=TRANSPORT_CC_EXTENSION,
     )
-    media.subscribe(session, room=ROOM, sinks=[sink])
+    media.subscribe(session, room=room, sinks=[sink])
 
 
 def _sample(media: Media, *, fresh: bool) -> dict[str, Any]:

@@ -22,9 +22,10 @@ class Session:
     ice_pwd: str
     local: str
     remote: str
+    room: int
 
     @classmethod
-    def make(cls, session: int, ssrc: int) -> Session:
+    def make(cls, session: int, ssrc: int, room: int) -> Session:
         """Make one with fresh secrets; the ICE username fragment is unique by its number."""
         return cls(
             session,
@@ -33,6 +34,7 @@ class Session:
             secrets.token_hex(16),
             secrets.token_hex(KEY_BYTES),
             secrets.token_hex(KEY_BYTES),
+            room,
         )
 
     def message(self) -> dict[str, Any]:
@@ -48,8 +50,13 @@ class Session:
         return replace(self, local=secrets.token_hex(KEY_BYTES))
 
 
-def make(viewers: int) -> tuple[Session, list[Session]]:
-    """Return a publisher and so many viewers."""
-    return Session.make(1, PUBLISHER_SSRC), [
-        Session.make(number, VIEWER_SSRC_FIRST + number) for number in range(2, viewers + 2)
+def make(viewers: int, classes: int) -> tuple[list[Session], list[Session]]:
+    """Return a publisher for each class, and so many viewers, dealt out to the classes in turn."""
+    publishers = [
+        Session.make(number, PUBLISHER_SSRC + number, number) for number in range(1, classes + 1)
     ]
+    crowd = [
+        Session.make(classes + number, VIEWER_SSRC_FIRST + number, 1 + number % classes)
+        for number in range(1, viewers + 1)
+    ]
+    return publishers, crowd

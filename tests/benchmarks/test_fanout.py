@@ -88,3 +88,19 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(options: list[str], senten
     done = subprocess.run([*FANOUT, *SMALL, *options], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"lectern bench: {sentence}\n"
+
+
+def test_many_classes_keep_apart_and_lose_nothing() -> None:
+    code, found, told = run("--viewers", "8", "--classes", "4", "--no-floor", "--open-every", "1")
+    assert code == 0, told
+    assert (found["packets_lost"], found["packets_strange"], found["packets_failed"]) == (0, 0, 0)
+    assert found["classes"] == 4
+    # Each of four teachers sends as much as one alone does, to two viewers.
+    assert found["packets_expected"] >= 8 * 12 * 15
+
+
+def test_sound_alone_comes_packet_by_packet() -> None:
+    code, found, told = run("--audio", "--no-floor", "--open-every", "1")
+    assert code == 0, told
+    assert (found["fps"], found["packets_per_frame"], found["packet_bytes"]) == (50, 1, 120)
+    assert (found["packets_lost"], found["packets_strange"], found["packets_failed"]) == (0, 0, 0)

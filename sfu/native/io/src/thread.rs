@@ -27,6 +27,10 @@ use crate::tcp::Tcp;
 /// Datagrams given to the engine in one turn: about a millisecond of work.
 pub const DATAGRAMS_PER_TURN_MAX: usize = 256;
 
+/// From the beginning of a turn to the next one, where there is little to do. Much shorter than the 4 ms that a frame
+/// waits for its end, and long enough that a thousand teachers' packets come ten at a time.
+const BREATH: Duration = Duration::from_micros(400);
+
 /// Commands given to the engine in one turn; a subscription costs tens of microseconds.
 pub const COMMANDS_PER_TURN_MAX: usize = 64;
 
@@ -144,8 +148,10 @@ impl<E: Engine> Loop<E> {
 
     fn run(mut self) {
         while !self.shared.closing.load(Ordering::Acquire) {
+            let began = sys::now();
             self.turn();
             self.publish();
+            self.breathe(began);
             let timeout = self.timeout();
             let found = self.epoll.wait(timeout);
             self.wakeups += 1;
@@ -154,6 +160,14 @@ impl<E: Engine> Loop<E> {
             }
         }
         self.finish();
+    }
+
+    /// Let what comes next gather, if this turn was a short one: a packet by itself costs a waking.
+    fn breathe(&self, began: Time) {
+        let spent = sys::now().since(began);
+        if spent < BREATH && self.commands.is_empty() && !self.receiver.is_pending() {
+            std::thread::sleep(BREATH - spent);
+        }
     }
 
     fn wake(&mut self, ready: Ready) {

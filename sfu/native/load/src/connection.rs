@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use lectern_core::api::{Profile, Run};
+use lectern_core::api::Run;
 use lectern_core::ids::{PathId, Time};
 use lectern_core::srtp::{Opener, Sealer};
 use lectern_core::stun;
@@ -21,6 +21,9 @@ const SEND_BUFFER_BYTES: usize = 1 << 20;
 const CONSENT_INTERVAL: Duration = Duration::from_secs(5);
 /// Until the first answer, as browsers do at first.
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
+/// What our checks are called, and what the offers and answers made for us say: no secret, nobody else reaches us.
+const OUR_UFRAG: &str = "load";
+const OUR_PWD: &[u8] = b"the-load-generator-is-no-secret";
 const PRIORITY: u32 = 0x6e7f_1eff;
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,6 +38,7 @@ pub struct Connection {
     pub opener: Opener,
     pub checks: CheckCounters,
     node: PathId,
+    address: SocketAddr,
     username: String,
     pwd: String,
     /// Random once, then counted up: no two checks share a transaction.
@@ -47,12 +51,13 @@ pub struct Connection {
 impl Connection {
     /// Bind a socket that gives every datagram by itself. Errors: those of binding, and keys of the wrong size.
     pub fn open(node: SocketAddr, peer: &Peer, random: u64) -> io::Result<Connection> {
+        let node = peer.node.unwrap_or(node);
         let host = if node.ip().is_loopback() { node.ip() } else { unspecified(node) };
-        let socket = UdpSocket::bind(host, 0, RECEIVE_BUFFER_BYTES, SEND_BUFFER_BYTES)?;
+        let socket = UdpSocket::bind(host, peer.port, RECEIVE_BUFFER_BYTES, SEND_BUFFER_BYTES)?;
         // A node's peers are many machines: joining their datagrams here would flatter the sender.
         set_option(socket.fd(), libc::SOL_UDP, libc::UDP_GRO, 0)?;
-        let keys = Sealer::new(Profile::AeadAes128Gcm, &peer.local)
-            .zip(Opener::new(Profile::AeadAes128Gcm, &peer.remote));
+        let keys =
+            Sealer::new(peer.profile, &peer.local).zip(Opener::new(peer.profile, &peer.remote));
         let (sealer, opener) = keys.ok_or(io::ErrorKind::InvalidInput)?;
         Ok(Connection {
             socket,
@@ -60,7 +65,8 @@ impl Connection {
             opener,
             checks: CheckCounters::default(),
             node: udp_path(node),
-            username: format!("{}:load", peer.ice_ufrag),
+            address: node,
+            username: format!("{}:{OUR_UFRAG}", peer.ice_ufrag),
             pwd: peer.ice_pwd.clone(),
             transaction: random,
             check_at: Time(0),
@@ -96,8 +102,16 @@ impl Connection {
         self.scratch = request;
     }
 
-    /// Take an answer to a check.
-    pub fn take_answer(&mut self, datagram: &[u8]) {
+    /// Take an answer to a check, or answer the other side's: some servers check although they are ICE-lite.
+    pub fn take_stun(&mut self, datagram: &[u8]) {
+        if let Some(request) = stun::parse_request(datagram) {
+            if request.verify(OUR_PWD) {
+                let mut answer = Vec::new();
+                stun::write_success(&mut answer, &request.transaction, self.address, OUR_PWD);
+                self.send(&answer);
+            }
+            return;
+        }
         let Some((transaction, _)) = stun::parse_response(datagram, self.pwd.as_bytes()) else {
             return;
         };

@@ -31,6 +31,7 @@ pub struct Crowd {
     /// The next to serve in this sweep.
     at: usize,
     sweep_at: Time,
+    sweeps: u64,
 }
 
 impl Crowd {
@@ -42,7 +43,7 @@ impl Crowd {
             tally: Tally::default(),
             load,
         };
-        Crowd { viewers, shared, at: 0, sweep_at: sys::now() }
+        Crowd { viewers, shared, at: 0, sweep_at: sys::now(), sweeps: 0 }
     }
 
     /// Serve the next few, if their turn has come, and say when it comes again.
@@ -58,9 +59,15 @@ impl Crowd {
         self.at = end;
         if end == self.viewers.len() {
             self.at = 0;
+            self.sweeps += 1;
             self.sweep_at = (self.sweep_at + SWEEP_INTERVAL).max(now);
         }
         self.sweep_at
+    }
+
+    /// How often every socket was emptied.
+    pub fn sweeps(&self) -> u64 {
+        self.sweeps
     }
 
     pub fn len(&self) -> usize {

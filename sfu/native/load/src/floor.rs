@@ -16,9 +16,9 @@ use lectern_io::batch::Wire;
 use lectern_io::sys::{self, UdpSocket};
 
 use crate::pattern::{self, Label};
-use crate::plan::Load;
-use crate::publisher::{HEADER_BYTES, PAYLOAD_TYPE};
-use crate::viewer::{MID, TRANSPORT_CC};
+use crate::plan::{Load, TRANSPORT_CC};
+use crate::publisher::{HEADER_BYTES, VP8_PAYLOAD_TYPE};
+use crate::viewer::MID;
 
 /// Viewers know the plain sender's packets by it.
 pub const SSRC: Ssrc = Ssrc(0x000f_1008);
@@ -108,7 +108,7 @@ impl Floor {
             let number = sequence.to_be_bytes();
             rtp::write_header(
                 &mut bytes,
-                PAYLOAD_TYPE,
+                VP8_PAYLOAD_TYPE,
                 marker,
                 false,
                 sequence,

@@ -1,4 +1,4 @@
-//! A teacher and many viewers made of packets, to measure a media node with; see `lectern bench fanout --help`.
+//! Teachers and many viewers made of packets, to measure a media node with; see `lectern bench fanout --help`.
 //!
 //! The parent process writes a plan to standard input (see `plan`), then orders, one a line; the answers are lines of
 //! JSON on standard output. It ends when its input does, so it never outlives its parent.
@@ -12,6 +12,7 @@ mod pattern;
 mod plan;
 mod publisher;
 mod tally;
+mod teachers;
 mod viewer;
 
 use std::io::{self, BufRead};
@@ -28,13 +29,16 @@ use connection::Connection;
 use crowd::Crowd;
 use floor::{Floor, Sent};
 use plan::{Order, Plan};
-use publisher::Publisher;
+use teachers::Teachers;
 use viewer::Viewer;
 
 /// All checks are sent at once, and again every 100 ms.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// What is on its way when the last packet was sent has arrived after this, pacing included.
 const DRAIN: Duration = Duration::from_millis(500);
+const DRAIN_SWEEPS: u64 = 3;
+/// As the node's media thread: our own lateness is not what is measured.
+const NICENESS: i32 = 10;
 const SLEEP_MAX: Duration = Duration::from_millis(10);
 const ORDERS_WAITING_MAX: usize = 16;
 
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
     let made = plan.and_then(|plan| {
         Bench::new(plan).map_err(|error| format!("a socket or a key cannot be used: {error}"))
     });
+    sys::outrank_others(NICENESS);
     let ended = made.and_then(|bench| bench.run(orders()));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -67,13 +72,13 @@ fn orders() -> Receiver<String> {
 enum Phase {
     Rest,
     Join { until: Time },
-    Play { frames: u64, ends: Option<Time>, since: Time, cpu: Duration },
+    Play { frames: u64, ends: Option<(Time, u64)>, since: Time, cpu: Duration },
     Floor { frames: u64, sending: Option<JoinHandle<(Floor, Sent)>>, done: Option<(Sent, Time)> },
 }
 
 struct Bench {
     plan: Plan,
-    publisher: Publisher,
+    teachers: Teachers,
     crowd: Crowd,
     /// Away while it sends.
     floor: Option<Floor>,
@@ -87,10 +92,7 @@ impl Bench {
             seed = splitmix(seed);
             seed
         };
-        let (ssrc, peer) = &plan.publisher;
-        let connection = Connection::open(plan.node, peer, random())?;
-        let publisher = Publisher::new(connection, *ssrc, plan.load.clone())
-            .ok_or(io::ErrorKind::InvalidInput)?;
+        let teachers = Teachers::open(plan.node, &plan.sources, &plan.load, &mut random)?;
         let (mut viewers, mut targets) = (Vec::new(), Vec::new());
         let now = sys::now();
         for (n, (ssrc, peer)) in plan.viewers.iter().enumerate() {
@@ -99,13 +101,14 @@ impl Bench {
             let mut address = connection.socket.local;
             address.set_ip(plan.node.ip());
             targets.push((udp_path(address), theirs));
+            let streams = (*ssrc, peer.transport_cc);
             // Spread evenly, as the clocks of many machines are.
             let share = plan.load.feedback_interval * n as u32 / plan.viewers.len() as u32;
-            viewers.push(Viewer::new(connection, *ssrc, ours, now + share, n as u64));
+            viewers.push(Viewer::new(connection, streams, ours, now + share, n as u64));
         }
         let floor = Floor::new(plan.node.ip(), targets, plan.load.clone())?;
         let crowd = Crowd::new(viewers, plan.load.clone());
-        Ok(Bench { plan, publisher, crowd, floor: Some(floor), phase: Phase::Rest })
+        Ok(Bench { plan, teachers, crowd, floor: Some(floor), phase: Phase::Rest })
     }
 
     fn run(mut self, orders: Receiver<String>) -> Result<(), String> {
@@ -118,13 +121,13 @@ impl Bench {
                 }
             }
             let now = sys::now();
-            self.publisher.send_due(now);
+            self.teachers.send_due(now);
             let next = self.crowd.serve(now);
             if next > now {
-                self.publisher.chores(now);
+                self.teachers.chores(now);
             }
             self.end_phase(now)?;
-            let next = self.publisher.next().map_or(next, |at| at.min(next));
+            let next = self.teachers.next().map_or(next, |at| at.min(next));
             thread::sleep(next.since(sys::now()).min(SLEEP_MAX));
         }
     }
@@ -136,7 +139,7 @@ impl Bench {
         self.phase = match order {
             Order::Join => Phase::Join { until: now + JOIN_TIMEOUT },
             Order::Play { frames } => {
-                self.publisher.begin(now, frames);
+                self.teachers.begin(now, frames);
                 Phase::Play { frames, ends: None, since: now, cpu: sys::thread_cpu() }
             }
             Order::Floor { frames } => {
@@ -162,7 +165,7 @@ impl Bench {
             Phase::Rest => Phase::Rest,
             Phase::Join { until } => {
                 let (checked, all) = (self.crowd.checked(), self.crowd.len());
-                if checked == all && self.publisher.connection.is_checked() {
+                if checked == all && self.teachers.are_checked() {
                     println!("{{\"event\": \"joined\", \"viewers\": {all}}}");
                     Phase::Rest
                 } else if now >= until {
@@ -172,9 +175,10 @@ impl Bench {
                 }
             }
             Phase::Play { frames, ends, since, cpu } => {
-                let sent = self.publisher.next().is_none();
-                let ends = ends.or(sent.then(|| now + DRAIN));
-                if ends.is_some_and(|at| at <= now) {
+                let sent = self.teachers.next().is_none();
+                // What waits in a socket has arrived, however late we look.
+                let ends = ends.or(sent.then(|| (now + DRAIN, self.crowd.sweeps() + DRAIN_SWEEPS)));
+                if ends.is_some_and(|(at, sweeps)| at <= now && sweeps <= self.crowd.sweeps()) {
                     self.tell_played(frames, now.since(since), sys::thread_cpu() - cpu);
                     Phase::Rest
                 } else {
@@ -202,7 +206,7 @@ impl Bench {
     fn tell_played(&mut self, frames: u64, took: Duration, cpu: Duration) {
         let each = frames * self.plan.load.packets_per_frame as u64;
         let expected = each * self.crowd.len() as u64;
-        let asked = self.publisher.keyframes_asked;
+        let asked = self.teachers.keyframes_asked();
         let (media, _, tally) = self.crowd.arrived(each);
         tell(
             "played",

@@ -16,8 +16,7 @@ use crate::pattern;
 use crate::plan::Load;
 use crate::tally::{Sequences, Tally};
 
-/// Extension ids of every session here, both ways.
-pub const TRANSPORT_CC: u8 = 3;
+/// Extension id of the MID in every session here, both ways.
 pub const MID: u8 = 4;
 /// A viewer's retransmissions have its SSRC with this bit.
 const RTX_BIT: u32 = 1 << 31;
@@ -41,6 +40,7 @@ pub struct Viewer {
     pub media: Sequences,
     pub floor: Sequences,
     ssrc: Ssrc,
+    transport_cc: u8,
     floor_key: floor::Key,
     recorder: Recorder,
     /// The middle of the last sender report's NTP time, and when it came.
@@ -56,7 +56,7 @@ impl Viewer {
     /// `first` is when it reports for the first time, and `turn` which of its packets it opens.
     pub fn new(
         connection: Connection,
-        ssrc: Ssrc,
+        (ssrc, transport_cc): (Ssrc, u8),
         floor_key: floor::Key,
         first: Time,
         turn: u64,
@@ -66,6 +66,7 @@ impl Viewer {
             media: Sequences::default(),
             floor: Sequences::default(),
             ssrc,
+            transport_cc,
             floor_key,
             recorder: Recorder::new(),
             last_report: None,
@@ -148,7 +149,7 @@ impl Viewer {
         match demux::kind(datagram) {
             Kind::Rtp => self.take_rtp(stamp, datagram, tally, load),
             Kind::Rtcp => self.take_rtcp(datagram, tally),
-            Kind::Stun => self.connection.take_answer(datagram),
+            Kind::Stun => self.connection.take_stun(datagram),
             Kind::Dtls | Kind::Other => tally.strange += 1,
         }
     }
@@ -174,7 +175,7 @@ impl Viewer {
             tally.strange += 1;
             return;
         }
-        let transport_cc = header.extension(datagram, TRANSPORT_CC);
+        let transport_cc = header.extension(datagram, self.transport_cc);
         if let Some(number) = transport_cc.and_then(|value| value.try_into().ok()) {
             self.recorder.record(u16::from_be_bytes(number), stamp);
         }
