@@ -88,7 +88,7 @@ async def busy_node(nodes: Deployment) -> str:
 
 
 def longest_gap_ms(page: Page) -> float:
-    times = [seen["at_ms"] for seen in signals.followed(page)]
+    times: list[float] = [seen["at_ms"] for seen in signals.followed(page)]
     assert len(times) > 10, "there was nothing to follow"
     return max(b - a for a, b in itertools.pairwise(times))
 
