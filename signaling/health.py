@@ -18,7 +18,7 @@ import ipaddress
 import logging
 import random
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 from uuid import UUID
 
@@ -45,6 +45,7 @@ PRIORITY = 1
 class _Watched:
     """What is known of one boot of a node."""
 
+    media: tuple[tuple[str, int], ...] = ()
     answered_at: float = float("-inf")
     missed: int = 0  # rounds in a row
     asking: asyncio.Task[bool] | None = None
@@ -102,6 +103,7 @@ class Health:
         One that has never answered this process is believed to work.
         """
         known = self._watched.setdefault(node.node_id, _Watched())
+        node = node if node.media else replace(node, media=known.media)
         if not node.media or time.monotonic() - known.answered_at < FRESH_S:
             return True
         if await self._ask(node, known) or known.answered_at == float("-inf"):
@@ -125,6 +127,8 @@ class Health:
         for node_id in [n for n in self._watched if n not in living]:
             del self._watched[node_id]
         some = random.sample(nodes, min(len(nodes), CHECKS_PER_S_MAX))
+        for node in some:
+            self._watched.setdefault(node.node_id, _Watched()).media = node.media
         watched = [(n, self._watched.setdefault(n.node_id, _Watched())) for n in some if n.media]
         answers = await asyncio.gather(*(self._ask(node, known) for node, known in watched))
         for (node, known), answered in zip(watched, answers, strict=True):

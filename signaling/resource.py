@@ -10,6 +10,7 @@ from aiohttp import web
 from control import Account, Admission, Control, NodeAddress, Problem
 from signaling.body import FRAGMENT_TYPE, read_sdp
 from signaling.fragment import Fragment, entity_tag, read_fragment, write_fragment
+from signaling.health import Health
 from signaling.node_client import NodeClient, NodeRefused, NodeUnreachable
 from signaling.paths import path_id
 from wire.session import CloseSession, PatchSession
@@ -23,9 +24,10 @@ GONE = "This session has ended; offer anew."
 class SessionResource:
     """One handler for every session; which node serves it stands in the path and in control."""
 
-    def __init__(self, control: Control, nodes: NodeClient) -> None:
+    def __init__(self, control: Control, nodes: NodeClient, health: Health) -> None:
         self._control = control
         self._nodes = nodes
+        self._health = health
 
     async def patch(self, request: web.Request) -> web.Response:
         """Take candidates (204) or restart ICE (200), told apart by If-Match.
@@ -75,6 +77,9 @@ class SessionResource:
     async def _restart(
         self, admission: Admission, node: NodeAddress, fragment: Fragment, tag: str
     ) -> web.Response:
+        # A stopped node would be waited for, while another one could serve already.
+        if not await self._health.works(node):
+            raise _no_answer()
         message = PatchSession(admission.fence, fragment.ice_ufrag, fragment.ice_pwd)
         try:
             patched = await self._nodes.patch_session(node, str(admission.session_id), message)
@@ -82,12 +87,7 @@ class SessionResource:
             raise Problem(404, "not_found", GONE) from error
         except NodeUnreachable as error:
             log.warning("%s", error)
-            raise Problem(
-                503,
-                "try_again",
-                "The media server does not answer; try again.",
-                retry_after_s=RETRY_AFTER_S,
-            ) from error
+            raise _no_answer() from error
         return web.Response(
             status=200,
             content_type=FRAGMENT_TYPE,
@@ -104,3 +104,12 @@ class SessionResource:
             await self._nodes.close_session(node, str(admission.session_id), message)
         except (NodeRefused, NodeUnreachable) as error:
             log.info("a node will hear of an end in its next beat: %s", error)
+
+
+def _no_answer() -> Problem:
+    return Problem(
+        503,
+        "try_again",
+        "The media server does not answer; try again.",
+        retry_after_s=RETRY_AFTER_S,
+    )

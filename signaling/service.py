@@ -51,7 +51,7 @@ class Signaling:
         allowance = Allowance(OFFERS_BURST, OFFERS_REFILL_S) if throttle else None
         self._whip = Whip(control, self._opening, allowance)
         self._whep = Whep(control, self._opening, allowance)
-        self._resource = SessionResource(control, self._nodes)
+        self._resource = SessionResource(control, self._nodes, self._health)
         self._metrics = NodeMetrics(control, self._nodes)
         self._reports = Reports(control)
         self._ice_servers = IceServers(control, turn)

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 import signal
+import time
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -124,6 +125,7 @@ def test_a_node_that_dies_costs_seconds(
     teacher, student = lesson
     old = done(busy_node(nodes))
     pid, _ = done(nodes.place_of(old))
+    at_ms = time.time() * 1000
     os.kill(pid, signal.SIGKILL if how == "kill" else signal.SIGSTOP)
     try:
         for page in (student.page, teacher.page):
@@ -135,4 +137,7 @@ def test_a_node_that_dies_costs_seconds(
             os.kill(pid, signal.SIGCONT)
     gap_ms = longest_gap_ms(student.page)
     print(f"longest gap of a node's end ({how}): {gap_ms:.0f} ms")
+    for who, page in (("student", student.page), ("teacher", teacher.page)):
+        steps = [f"{step['name']} {step['at_ms'] - at_ms:.0f} ms" for step in noted_states(page)]
+        print(f"{who}: {', '.join(steps)}")
     assert gap_ms <= FAILURE_GAP_MS_MAX

@@ -3,7 +3,7 @@
  *
  * Pure: time and counters come in. A node sends something every 250 ms even in a still class, so most
  * of a second without a packet means more than a still picture. But a path is only held to what it has
- * shown: one that has been regular is given up early, any other late.
+ * shown: one that has been regular is given up early, a young one a little later, any other late.
  */
 
 // Browsers ask for consent every 2.5 s at the least often, so even a path without media or RTCP
@@ -12,6 +12,8 @@ export const SILENCE_LATE_MS = 8000;
 // With a look each 150 ms the last packet may be as much older: it is noticed within a second. Three
 // of the node's packets are missing then.
 export const SILENCE_EARLY_MS = 750;
+// Of a path that has not shown anything yet: a handshake's message that is sent again takes a second.
+export const SILENCE_YOUNG_MS = 1500;
 // How long a path must have shown its gaps before it is held to them, and how long they count.
 const REGULAR_MS = 2000;
 const REMEMBERED_MS = 10_000;
@@ -23,6 +25,7 @@ export class Liveness {
   #movedAt = 0;
   #begunAt = 0;
   #moved = false;
+  #wasCut = false;
   /** @type {{at: number, gap: number}[]} */
   #gaps = [];
 
@@ -59,6 +62,7 @@ export class Liveness {
     if (gap >= this.#limit()) {
       this.#begunAt = at;
       this.#gaps = [];
+      this.#wasCut = true;
       return;
     }
     this.#gaps.push({ at, gap });
@@ -66,9 +70,11 @@ export class Liveness {
   }
 
   #limit() {
-    if (this.#movedAt - this.#begunAt < REGULAR_MS) return SILENCE_LATE_MS;
+    const young = this.#movedAt - this.#begunAt < REGULAR_MS;
     const longest = Math.max(0, ...this.#gaps.map(({ gap }) => gap));
-    return Math.min(SILENCE_LATE_MS, Math.max(SILENCE_EARLY_MS, PATIENCE * longest));
+    if (young && this.#wasCut) return SILENCE_LATE_MS;
+    const least = young ? SILENCE_YOUNG_MS : SILENCE_EARLY_MS;
+    return Math.min(SILENCE_LATE_MS, Math.max(least, PATIENCE * longest));
   }
 }
 
