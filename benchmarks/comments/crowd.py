@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import secrets
 import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import UUID
 
 import aiohttp
 import msgpack
@@ -21,12 +23,19 @@ import uvloop
 
 from benchmarks.comments.viewer import Viewer
 from sfu.certificate import NodeCertificate
+from sfu.live import decode
 from wire import codec
 from wire.session import Codec, Offer, OpenSession, Section, SessionOpened
 
 JOINING_MAX: Final = 16  # at once
 DECODED_MAX: Final = 256  # batches whose bytes are remembered
-WORDS: Final = "is the sign of the second term a minus?"  # 39 characters, as people write
+# Texts as people write them, 3 to 13 words: they travel packed, and sameness would flatter that.
+WORDS: Final = (
+    "the of and to in is that it for as with was on be at by this have from or had not are but what there "
+    "can out other were all your when up use how said an each she which do their time if will way about many "
+    "then them would write like so these her long make thing see him two has look more day could go come did "
+    "sign term minus second graph proof why again slide please louder thanks question example matrix limit"
+)
 PONG: Final[bytes] = msgpack.packb({"type": "pong"})
 SECTIONS: Final = (
     Section("0", "video", "video", (Codec("VP8", 96, 90000, rtx_payload_type=97),), {}),
@@ -81,6 +90,8 @@ class Crowd:
         self.accepted = 0
         self.refused = 0
         self._plan = plan
+        self._dice = random.Random(plan["numbers"][0])
+        self._words = WORDS.split()
         self._decoded: dict[bytes, Batch | None] = {}
         self.readers = [Reader(self, number) for number in plan["numbers"]]
 
@@ -88,7 +99,7 @@ class Crowd:
         """Return the comments of a message; None: it is another one."""
         if data in self._decoded:
             return self._decoded[data]
-        message = msgpack.unpackb(data)
+        message = decode(data)
         batch = None
         if message["type"] == "comments":
             items = message["items"]
@@ -132,7 +143,8 @@ class Crowd:
             if (wait_s := due_s - time.monotonic()) > 0:
                 await asyncio.sleep(wait_s)
             reader = self.readers[number % len(self.readers)]
-            text = f"{time.monotonic() * 1000:.1f} {WORDS}"
+            words = " ".join(self._dice.choices(self._words, k=self._dice.randint(3, 13)))
+            text = f"{time.monotonic() * 1000:.1f} {words}"
             reader.viewer.say(msgpack.packb({"type": "comment", "ref": number, "text": text}))
 
     async def close(self) -> None:
@@ -161,7 +173,7 @@ class Crowd:
             sections=SECTIONS,
             sctp_port=5000,
         )
-        identity = f"0197a000-0000-7000-8000-{number:012x}"
+        identity = str(UUID(int=random.Random(number).getrandbits(128)))
         return OpenSession(
             session_id=f"0197a001-0000-7000-8000-{number:012x}",
             fence=1,

@@ -14,6 +14,8 @@ import msgpack
 from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack
 
+from sfu.live import decode
+
 SILENCE_S = 1.0  # a node sends something every 250 ms
 LOOK_S = 0.05
 RETRY_S = 0.25
@@ -110,7 +112,7 @@ class Connection:
             self.ready.set()
 
     def _hear(self, data: bytes) -> None:
-        message = msgpack.unpackb(data)
+        message = decode(data)
         if message["type"] == "ping":
             self.say({"type": "pong"})
         elif message["type"] == "moved":

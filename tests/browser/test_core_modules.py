@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from control.openapi import STATUSES
+from sfu.live import encode
 from tests.lectern.running import Up
 from tests.protocol_examples import examples
 
@@ -165,6 +167,17 @@ def test_live_messages_are_read_and_rubbish_is_dropped(page: Page) -> None:
         b"\xdd\x7f\xff\xff\xff" + b"\x90" * 100,
         b"\x91" * 20_000,  # arrays in arrays
         packed + b"\x00",
+    ):
+        assert read_live(page, rubbish) is None
+    # Long ones come packed; what only looks so is dropped.
+    assert read_live(page, zlib.compress(packed)) == message
+    long = {"type": "comments", "items": ["ж" * 500] * 90}
+    assert read_live(page, encode(long)) == long
+    for rubbish in (
+        b"x",
+        zlib.compress(packed)[:-6],
+        zlib.compress(b"\xc1"),
+        zlib.compress(packed + b"\x00" * 50_000_000),
     ):
         assert read_live(page, rubbish) is None
     assert run(page, "live.js", "return m.messageOf('text')") is None

@@ -18,6 +18,8 @@ from aiortc import (
 )
 from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
 
+from sfu.live import decode
+
 aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"]
 
 
@@ -147,7 +149,7 @@ class Client:
         receiver._handle_rtp_packet = handle  # type: ignore[method-assign]
 
     def _hear(self, data: bytes) -> None:
-        message = msgpack.unpackb(data)
+        message = decode(data)
         if message["type"] == "ping":
             self.channel.send(msgpack.packb({"type": "pong"}))
             return

@@ -13,6 +13,7 @@ import pytest
 
 from sfu import live
 from sfu.comments import Comments
+from sfu.live import decode
 from sfu.presence import NAMED_PEOPLE_MAX
 from sfu.room import Room
 from tests.sfu.conftest import Site
@@ -195,7 +196,7 @@ def test_a_slow_reader_gets_the_newest_of_each_state_when_it_has_room() -> None:
     told = len(channel.sent)
     channel.bufferedAmount = 0
     one.drain()
-    newest = [msgpack.unpackb(data) for data in channel.sent[told:]]
+    newest = [decode(data) for data in channel.sent[told:]]
     assert {"type": "count", "count": 19_999} in newest
     assert {"type": "slots", "video": False} in newest
     assert len(newest) == 2

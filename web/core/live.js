@@ -21,6 +21,9 @@ const LIMITS = {
   maxExtLength: 0,
 };
 
+// First byte of a zlib stream with a window of 32 KiB (RFC 1950 section 2.2); no map begins so.
+const ZLIB = 0x78;
+
 /** @type {Promise<[Decoding, Encoding]> | undefined} */
 let loading;
 
@@ -42,11 +45,36 @@ export async function messageOf(data) {
   if (!(data instanceof ArrayBuffer) || data.byteLength > MESSAGE_BYTES_MAX) return null;
   try {
     const [{ decode }] = await msgpack();
-    const value = /** @type {any} */ (decode(data, LIMITS));
+    const bytes = new Uint8Array(data, 0, 1)[0] === ZLIB ? await inflated(data) : data;
+    const value = /** @type {any} */ (decode(bytes, LIMITS));
     if (value === null || typeof value !== "object" || Array.isArray(value)) return null;
     return typeof value.type === "string" ? value : null;
   } catch {
     return null;
+  }
+}
+
+/**
+ * Unpack a long message; throws where it is none, or longer than any.
+ * @param {ArrayBuffer} data
+ * @returns {Promise<ArrayBuffer>}
+ */
+async function inflated(data) {
+  const reader = new Blob([data])
+    .stream()
+    .pipeThrough(new DecompressionStream("deflate"))
+    .getReader();
+  /** @type {Uint8Array<ArrayBuffer>[]} */
+  const parts = [];
+  for (let length = 0; ; ) {
+    const { done, value } = await reader.read();
+    if (done) return new Blob(parts).arrayBuffer();
+    length += value.byteLength;
+    if (length > MESSAGE_BYTES_MAX) {
+      void reader.cancel();
+      throw new RangeError("a message is too long");
+    }
+    parts.push(value);
   }
 }
 
@@ -108,10 +136,14 @@ export function teacherOf(message) {
 export function openLive(pc, onMessage) {
   const channel = pc.createDataChannel(LABEL, { ordered: true });
   channel.binaryType = "arraybuffer";
-  channel.addEventListener("message", async ({ data }) => {
-    // All messages wait for the same modules, so they keep their order.
-    const message = await messageOf(data);
-    if (message !== null) onMessage(message);
+  // One after the other: some take longer to unpack than what follows.
+  let before = Promise.resolve();
+  channel.addEventListener("message", ({ data }) => {
+    const unpacking = messageOf(data);
+    before = before.then(async () => {
+      const message = await unpacking;
+      if (message !== null) onMessage(message);
+    });
   });
   return channel;
 }
