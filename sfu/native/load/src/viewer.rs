@@ -18,8 +18,8 @@ use crate::tally::{Sequences, Tally};
 
 /// Extension id of the MID in every session here, both ways.
 pub const MID: u8 = 4;
-/// A viewer's retransmissions have its SSRC with this bit.
-const RTX_BIT: u32 = 1 << 31;
+/// Of retransmissions in every session here; their SSRC is the node's to choose.
+const RTX_PAYLOAD_TYPE: u8 = 97;
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Feedback packets at one time; each tells of a few hundred packets.
 const FEEDBACKS_MAX: usize = 4;
@@ -170,7 +170,7 @@ impl Viewer {
             }
             return;
         }
-        let again = header.ssrc.0 == self.ssrc.0 | RTX_BIT;
+        let again = header.payload_type == RTX_PAYLOAD_TYPE;
         if header.ssrc != self.ssrc && !again {
             tally.strange += 1;
             return;
