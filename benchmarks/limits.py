@@ -1,8 +1,9 @@
-"""Limits of a process that a benchmark needs raised before it starts anything."""
+"""Limits: of options, and of a process that a benchmark needs raised before it starts anything."""
 
 from __future__ import annotations
 
 import resource
+from collections.abc import Iterable
 
 from benchmarks.registry import BenchmarkError
 
@@ -18,3 +19,10 @@ def allow_descriptors(viewers: int) -> None:
         raise BenchmarkError(f"{viewers} viewers need {needed} descriptors; the limit is {hard}.")
     if soft != resource.RLIM_INFINITY and soft < needed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def require(bounds: Iterable[tuple[str, bool]]) -> None:
+    """BenchmarkError for the first option that is not within its bounds, of (name, whether it is)."""
+    for name, holds in bounds:
+        if not holds:
+            raise BenchmarkError(f"{name} is out of bounds.")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 
 from benchmarks.comments.measure import Load, Measured, measure
-from benchmarks.registry import Benchmark, BenchmarkError
+from benchmarks.limits import allow_descriptors, require
+from benchmarks.registry import Benchmark
 from benchmarks.report import Curve, Report, Row
 
 DESCRIPTION = """\
@@ -38,7 +38,6 @@ NODE_CORES_MAX = 1.0
 VIEWERS_MAX = 10_000
 # Of the largest class against the smallest: the same within what a run differs from the next.
 GROWTH_MAX = 1.1
-DESCRIPTORS_SPARE = 100
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +70,7 @@ def run(options: argparse.Namespace, report: Report) -> None:
     """Measure every number of viewers in turn."""
     sizes = CURVE if options.curve else options.viewers
     load = _load(options, sizes)
-    _raise_descriptor_limit(max(sizes))
+    allow_descriptors(max(sizes))
     report.figures["cores"] = len(os.sched_getaffinity(0))
     costs: dict[int, float] = {}
     for viewers in sizes:
@@ -153,20 +152,8 @@ def _load(options: argparse.Namespace, sizes: list[int]) -> Load:
         ("--rest", 0 <= load.rest_s <= 600),
         ("--processes", 1 <= load.processes <= 64),
     ]
-    for name, holds in bounds:
-        if not holds:
-            raise BenchmarkError(f"{name} is out of bounds.")
+    require(bounds)
     return load
-
-
-def _raise_descriptor_limit(viewers: int) -> None:
-    """Allow a socket for each viewer; the children inherit it."""
-    needed = viewers + DESCRIPTORS_SPARE
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        raise BenchmarkError(f"{viewers} viewers need {needed} descriptors; the limit is {hard}.")
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def _numbers(text: str) -> list[int]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks import accounting, native, peers
 from benchmarks.children import Child
-from benchmarks.limits import allow_descriptors
+from benchmarks.limits import allow_descriptors, require
 from benchmarks.registry import Benchmark, BenchmarkError
 from benchmarks.report import Report
 
@@ -142,9 +142,7 @@ def _check(options: argparse.Namespace) -> None:
         ("--warm-up", 0.5 <= options.warm_up <= 600),
         ("--rounds", 1 <= options.rounds <= 100),
     ]
-    for name, holds in bounds:
-        if not holds:
-            raise BenchmarkError(f"{name} is out of bounds.")
+    require(bounds)
 
 
 def _start(

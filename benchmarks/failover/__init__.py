@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks.registry import Benchmark, BenchmarkError
+from benchmarks.limits import require
+from benchmarks.registry import Benchmark
 from benchmarks.report import Report
 
 DESCRIPTION = """\
@@ -51,9 +52,7 @@ def _run(options: argparse.Namespace, report: Report) -> None:
         ("--rounds", 1 <= options.rounds <= 1000),
         ("--faults", set(kinds) <= set(KINDS)),
     ]
-    for name, holds in bounds:
-        if not holds:
-            raise BenchmarkError(f"{name} is out of bounds.")
+    require(bounds)
     run.run(options, kinds, report)
 
 

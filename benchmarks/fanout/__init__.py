@@ -6,7 +6,7 @@ import argparse
 
 from benchmarks import native
 from benchmarks.fanout.measure import Load, Measured, Round, measure, median
-from benchmarks.limits import allow_descriptors
+from benchmarks.limits import allow_descriptors, require
 from benchmarks.registry import Benchmark, BenchmarkError
 from benchmarks.report import Curve, Report, Row
 
@@ -256,9 +256,7 @@ def _load(options: argparse.Namespace) -> Load:
         ("--classes", 1 <= load.classes <= min(options.viewers)),
         ("--wrong-keys", 0 <= load.wrong_keys <= min(options.viewers)),
     ]
-    for name, holds in bounds:
-        if not holds:
-            raise BenchmarkError(f"{name} is out of bounds.")
+    require(bounds)
     return load
 
 

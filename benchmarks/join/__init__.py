@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks import accounting, native, peers
 from benchmarks.children import Child
-from benchmarks.limits import allow_descriptors
+from benchmarks.limits import allow_descriptors, require
 from benchmarks.peers.lectern import LecternPeer
 from benchmarks.registry import Benchmark, BenchmarkError
 from benchmarks.report import Report
@@ -140,9 +140,7 @@ def _check(options: argparse.Namespace) -> None:
         ("--at-once", 1 <= options.at_once <= 1000),
         ("--bell", 0 <= options.bell <= 5000),
     ]
-    for name, holds in bounds:
-        if not holds:
-            raise BenchmarkError(f"{name} is out of bounds.")
+    require(bounds)
 
 
 def _plan(lines: Sequence[str]) -> str:

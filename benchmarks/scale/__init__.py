@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks.registry import Benchmark, BenchmarkError
+from benchmarks.limits import require
+from benchmarks.registry import Benchmark
 from benchmarks.report import Report
 
 DESCRIPTION = """\
@@ -60,9 +61,7 @@ def _run(options: argparse.Namespace, report: Report) -> None:
         ("--clients", 1 <= size.clients <= 4096),
         ("--steady", 0 <= size.steady_s <= 3600),
     ]
-    for name, holds in bounds:
-        if not holds:
-            raise BenchmarkError(f"{name} is out of bounds.")
+    require(bounds)
     report.say("starting PostgreSQL and Redis")
     with servers() as running:
         run.run(running, size, report)
