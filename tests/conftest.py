@@ -50,6 +50,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group("browser" if alone else str(item.path)))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """See that the groups are kept: where they are not, two browsers at once disturb what is timed."""
+    grouped = getattr(session.config.option, "loadgroup", False)
+    if grouped and not all("@" in item.nodeid for item in session.items):
+        raise pytest.UsageError(
+            "This pytest-xdist does not put the tests of this pytest into groups."
+        )
+
+
 def _missing_tools(item: pytest.Item) -> list[str]:
     wanted = [program for mark in item.iter_markers("browser") for program in mark.args]
     if item.get_closest_marker("browser") is not None and not wanted:
