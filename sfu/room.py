@@ -37,6 +37,7 @@ class Room:
         self.presence = Presence()
         self._slots: dict[Slot, bool] = {"video": False, "mic": False, "screen_audio": False}
         self._teacher = False  # a publisher is connected
+        self._share_paused = False  # the teacher keeps the picture back, and goes on with it later
         self._stale: set[str] = set()  # kinds of state that changed since they were told
         self._said = False  # comments were added since they were told
         self._told_at_s = 0.0
@@ -94,6 +95,9 @@ class Room:
     def slot_flows(self, slot: Slot, flows: bool) -> None:
         if self._slots[slot] != flows:
             self._slots[slot] = flows
+            if slot == "video" and flows:
+                # Whoever teaches now shows something, whatever a page before it had paused.
+                self._set_share_paused(False)
             self._tell_state("slots", self.slots_message(), self.sessions.values())
 
     # Members say something.
@@ -133,6 +137,19 @@ class Room:
             self._tell_soon()
         return True
 
+    def _pause_share(self, session: Session, message: Message) -> bool:
+        paused = message.get("paused")
+        if not session.publishes or type(paused) is not bool:
+            return False
+        self._set_share_paused(paused)
+        return True
+
+    def _set_share_paused(self, paused: bool) -> None:
+        if self._share_paused != paused:
+            self._share_paused = paused
+            self._stale.add("share")
+            self._tell_soon()
+
     def _roster(self, session: Session, message: Message) -> bool:
         after, limit = message.get("after"), message.get("limit", 100)
         if not (after is None or isinstance(after, str)) or type(limit) is not int:
@@ -163,6 +180,7 @@ class Room:
             "count": self.count,
             "teacher": self._teacher,
             "slots": dict(self._slots),
+            "share": {"paused": self._share_paused},
             "comments": self.comments.greeting(),
             "playback": session.playback(),
             "resume": session.resume,
@@ -173,6 +191,9 @@ class Room:
 
     def slots_message(self) -> Message:
         return {"type": "slots", **{str(slot): flows for slot, flows in self._slots.items()}}
+
+    def share_message(self) -> Message:
+        return {"type": "share", "paused": self._share_paused}
 
     def teacher_message(self) -> Message:
         return {"type": "teacher", "here": self._teacher}
@@ -242,10 +263,12 @@ _STATES: dict[str, Callable[[Room], Message]] = {
     "count": Room.count_message,
     "teacher": Room.teacher_message,
     "commenting": Room.commenting_message,
+    "share": Room.share_message,
 }
 
 _HEARD: dict[str, Callable[[Room, Any, Message], bool]] = {
     "comment": Room._comment,
     "pause_comments": Room._pause_comments,
+    "pause_share": Room._pause_share,
     "roster": Room._roster,
 }

@@ -162,6 +162,8 @@ def _offer(name: str, summary: str, codes: tuple[str, ...]) -> Item:
         "Location": "The session: PATCH it, DELETE it.",
         "ETag": "The ICE session, for If-Match.",
         "Lectern-Resume": "What `resume` continues this session with.",
+        "Lectern-Ice-Servers": "Where TURN credentials are, for whom the answer's candidates do not "
+        "work; only where there is a TURN server.",
     }
     done = {
         "201": {

@@ -24,15 +24,20 @@ log = logging.getLogger(__name__)
 PLACEMENTS_MAX = 4
 RETRY_AFTER_S = 2
 TELLINGS_MAX = 256
+ICE_SERVERS_PATH = "/live/ice-servers"
 
 
 class Opening:
     """Opens sessions; what it still has to tell to nodes that failed is told beside the answers."""
 
-    def __init__(self, control: Control, nodes: NodeClient, health: Health) -> None:
+    def __init__(
+        self, control: Control, nodes: NodeClient, health: Health, *, has_turn: bool = False
+    ) -> None:
+        """`has_turn` is told to clients, that those who need it ask for credentials."""
         self._control = control
         self._nodes = nodes
         self._health = health
+        self._offered = {"Lectern-Ice-Servers": ICE_SERVERS_PATH} if has_turn else {}
         self._tellings: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
@@ -56,7 +61,8 @@ class Opening:
             status=201,
             content_type="application/sdp",
             text=write_answer(read, opened.answer),
-            headers={
+            headers=self._offered
+            | {
                 "Location": f"/live/sessions/{node.node_id}/{session_id}",
                 "ETag": entity_tag(session_id, read.offer.ice_ufrag),
                 "Accept-Patch": "application/trickle-ice-sdpfrag",

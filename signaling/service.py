@@ -15,7 +15,7 @@ from signaling.allowance import Allowance
 from signaling.health import Health
 from signaling.metrics import JOINS, NodeMetrics
 from signaling.node_client import NodeClient, NodeRefused, NodeUnreachable
-from signaling.opening import Opening
+from signaling.opening import ICE_SERVERS_PATH, Opening
 from signaling.reports import Reports
 from signaling.resource import SessionResource
 from signaling.sdp import BadOffer
@@ -45,7 +45,7 @@ class Signaling:
         self._control = control
         self._nodes = NodeClient()
         self._health = Health(control)
-        self._opening = Opening(control, self._nodes, self._health)
+        self._opening = Opening(control, self._nodes, self._health, has_turn=turn is not None)
         self._tellings: set[asyncio.Task[None]] = set()
         control.when_class_ends(self._empty_nodes)
         allowance = Allowance(OFFERS_BURST, OFFERS_REFILL_S) if throttle else None
@@ -93,7 +93,7 @@ class Signaling:
                 ),
                 web.post("/live/links/{token}/whep", _joining("viewer", self._whep.post_link)),
                 web.post("/live/reports", self._reports.post),
-                web.get("/live/ice-servers", self._ice_servers.get),
+                web.get(ICE_SERVERS_PATH, self._ice_servers.get),
                 web.get("/metrics/nodes", self._metrics.list),
                 web.get("/metrics/nodes/{node_id}", self._metrics.of_node),
                 web.patch(resource, _answering(self._resource.patch)),

@@ -37,6 +37,9 @@ class Journey:
     offers: list[str] = field(default_factory=list)  # URLs that an SDP offer was posted to
     locations: list[str] = field(default_factory=list)  # of the sessions that were made
     leaves: list[str] = field(default_factory=list)  # DELETEs
+    reports: list[Any] = field(
+        default_factory=list
+    )  # how watching was, as the page tells the server
     restarts: list[int] = field(default_factory=list)  # what ICE restarts were answered with
 
     @classmethod
@@ -58,7 +61,9 @@ class Journey:
 
     def _note_request(self, request: object) -> None:
         method, url = request.method, request.url  # type: ignore[attr-defined]
-        if "/live/" in url and method == "POST":
+        if url.endswith("/live/reports"):
+            self.reports.append(request.post_data_json)  # type: ignore[attr-defined]
+        elif "/live/" in url and method == "POST":
             self.offers.append(url)
         if "/live/" in url and method == "DELETE":
             self.leaves.append(url)

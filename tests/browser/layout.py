@@ -7,11 +7,13 @@ from playwright.sync_api import Page
 # Elements may be wider than their box where that scrolls or ends in an ellipsis on purpose; nothing
 # may reach beyond the page, and no text of a button or a heading may be cut.
 SPILLED = """() => {
+  // An enlarged picture is wider than its stage, which cuts it.
+  const APART = "svg, .unseen, pre, .skip, video, .stage__view";
   const found = [];
   const wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
   if (wide > 0) found.push(`the page scrolls sideways by ${wide}`);
   for (const element of document.querySelectorAll("body *")) {
-    if (element.closest("svg, .unseen, pre, .skip, video") || !element.checkVisibility()) continue;
+    if (element.closest(APART) || !element.checkVisibility()) continue;
     const box = element.getBoundingClientRect();
     if (box.width <= 1 || box.height <= 1) continue;
     const name = `${element.tagName}.${element.className}`;

@@ -49,6 +49,7 @@ class World:
 
     def __init__(self, up: Up, browser: Browser, language: str = "en") -> None:
         self.up = up
+        self.language = language
         self.url = up.url.replace("127.0.0.1", "localhost")
         options = {"viewport": {"width": 1440, "height": 900}, "locale": language}
         self.contexts: dict[str, BrowserContext] = {

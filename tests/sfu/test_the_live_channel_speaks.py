@@ -104,6 +104,27 @@ async def test_members_hear_which_slots_flow(site: Site) -> None:
     await slots(video=False, mic=False)
 
 
+async def test_a_paused_share_is_told_by_the_teacher_until_a_picture_flows(
+    site: Site, soon: Soon
+) -> None:
+    teacher, student = await site.teacher(), await site.student()
+    assert (await student.message("hello"))["share"] == {"paused": False}
+    pause = {"type": "pause_share", "paused": True}
+    student.channel.send(msgpack.packb(pause))
+    session = site.node.sessions[student.session_id]
+    await soon(lambda: session.ignored_messages == 1)
+    teacher.channel.send(msgpack.packb(pause | {"paused": "yes"}))
+    teacher.channel.send(msgpack.packb(pause))
+    assert await student.message("share") == {"type": "share", "paused": True}
+    late = await site.student(account="other")
+    assert (await late.message("hello"))["share"] == {"paused": True}
+    # A teacher's other program that knows no pause sends a picture.
+    room = next(iter(site.node.rooms.values()))
+    room.slot_flows("video", False)
+    room.slot_flows("video", True)
+    assert await student.message("share") == {"type": "share", "paused": False}
+
+
 @pytest.mark.parametrize(
     "junk",
     [

@@ -51,6 +51,8 @@ async def collected(site: Site) -> dict[str, dict[str, Any]]:
     await note(student, "roster")
     teacher.channel.send(msgpack.packb(to_node["pause_comments"]))
     await note(student, "commenting")
+    teacher.channel.send(msgpack.packb(to_node["pause_share"]))
+    await note(student, "share")
     await teacher.leave()
     await note(student, "teacher")
     assert not site.node.sessions[student.session_id].ignored_messages

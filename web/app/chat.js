@@ -20,7 +20,12 @@ export class Chat extends EventTarget {
   #visible = false;
 
   // A log is announced politely, addition by addition.
-  #list = el("ol", { class: "chat__list", role: "log", "aria-label": t("chat.title"), tabIndex: 0 });
+  #entries = el("ol", { class: "chat__entries" });
+  #list = el(
+    "div",
+    { class: "chat__list", role: "log", "aria-label": t("chat.title"), tabIndex: 0 },
+    this.#entries,
+  );
   #empty = el("p", { class: "chat__empty" }, t("chat.none"));
   #newer = button("", () => this.#toEnd(), { kind: "primary" });
   #text = el("textarea", {
@@ -102,8 +107,8 @@ export class Chat extends EventTarget {
 
   /** @param {HTMLElement[]} entries */
   #append(entries) {
-    this.#list.append(...entries);
-    while (this.#list.childElementCount > SHOWN_MAX) this.#list.firstElementChild?.remove();
+    this.#entries.append(...entries);
+    while (this.#entries.childElementCount > SHOWN_MAX) this.#entries.firstElementChild?.remove();
     if (this.#following) this.#toEnd();
     if (!this.#isRead) this.#setUnread(this.#unread + entries.length);
   }

@@ -1,14 +1,19 @@
 /** The live part of the student's page: picture, two sounds, and what the connection is doing. */
 
 import { countOf, isUnsupported, slotsOf, teacherOf } from "../core/live.js";
+import { Quality } from "../core/quality.js";
+import { Reports } from "../core/reports.js";
+import { sharePausedOf } from "../core/share.js";
 import { counted, t } from "../core/strings.js";
 import { button, el, icon, show } from "./dom.js";
+import { Facts } from "./facts.js";
 import { Side } from "./side.js";
 import { Tools } from "./tools.js";
 
 /** @typedef {import("../core/api.js").Link} Link */
 
 const AWAY_MS = 1500;
+const LOOK_MS = 2000;
 
 /** Fires `closed` {reason, error} when the session has ended for good. */
 export class Player extends EventTarget {
@@ -50,7 +55,8 @@ export class Player extends EventTarget {
     el("p", { class: "stage__hint" }, t("watch.unmuteHint")),
   );
   #banner = el("p", { class: "stage__banner", role: "status" });
-  #paused = el("p", { class: "stage__badge" }, t("watch.paused"));
+  #paused = el("p", { class: "stage__badge", role: "status" });
+  #line = el("p", { class: "stage__badge", role: "status" });
   #away = el("p", { class: "stage__badge stage__badge--away", role: "status" }, t("watch.teacherAway"));
   #wasHere = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -64,36 +70,47 @@ export class Player extends EventTarget {
   #pictured = false;
   #flows = false;
   #decodes = true;
+  #sharePaused = false;
+  #quality = new Quality();
+  #reports = new Reports(() => this.#quality);
+  #askedMs;
+  /** Of the greeting: a picture that came later was not waited for by the network. @type {boolean | null} */
+  #flowedAtFirst = null;
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  #looking;
 
   count = el("p", { class: "count" });
 
   /**
    * @param {Link} link
    * @param {import("../core/whep.js").Viewer} viewer that is aimed at it
+   * @param {{token: string, askedMs: number}} how askedMs: when the class was asked for, on the page's clock
    */
-  constructor(link, viewer) {
+  constructor(link, viewer, { token, askedMs }) {
     super();
     this.#viewer = viewer;
+    this.#askedMs = askedMs;
+    this.facts = new Facts(link, token);
     const overlays = [this.#still, this.#empty, this.#unsupported, this.#unmute, this.#banner];
-    for (const overlay of [...overlays, this.#paused, this.#away]) {
+    for (const overlay of [...overlays, this.#paused, this.#away, this.#line]) {
       show(overlay, false);
     }
     this.#side = new Side((message) => this.#viewer.tell(message));
+    const view = el("div", { class: "stage__view" }, this.#video, this.#still);
     this.#stage = el(
       "div",
       { class: "stage stage--watch" },
-      this.#video,
-      this.#still,
+      view,
       this.#joining,
       this.#empty,
       this.#unsupported,
       this.#unmute,
-      el("div", { class: "stage__badges" }, this.#paused, this.#away),
+      el("div", { class: "stage__badges" }, this.#paused, this.#away, this.#line),
       this.#banner,
       this.#sounds.mic,
       this.#sounds.screen_audio,
     );
-    this.#tools = new Tools(this.#stage, this.#video, this.#sounds);
+    this.#tools = new Tools(this.#stage, this.#video, view, this.#sounds);
     this.#stage.append(this.#tools.element);
     this.element = el("div", { class: "classroom" }, this.#stage, this.#side.element);
     this.#showCount(link.present);
@@ -107,6 +124,8 @@ export class Player extends EventTarget {
     addEventListener("pagehide", this.#onPageHide);
     addEventListener("online", this.#onOnline);
     this.#tools.open();
+    this.facts.open();
+    this.#looking = setInterval(() => void this.#look(), LOOK_MS);
     await this.#viewer.open();
   }
 
@@ -126,6 +145,7 @@ export class Player extends EventTarget {
     this.#video.srcObject = stream;
     // Only a frame proves a picture; a track is there from the answer on.
     this.#video.requestVideoFrameCallback(() => {
+      if (!this.#pictured) this.#noteFirstPicture();
       this.#pictured = true;
       show(this.#joining, false);
       this.#showWhy();
@@ -140,11 +160,9 @@ export class Player extends EventTarget {
     const count = countOf(message);
     if (count !== null) this.#showCount(count);
     const slots = slotsOf(message);
-    // The last picture stays in sight while the teacher shares nothing.
-    if (slots !== null) {
-      this.#flows = slots.video;
-      show(this.#paused, !slots.video && this.#pictured);
-    }
+    if (slots !== null) this.#flows = slots.video;
+    if (message.type === "hello") this.#flowedAtFirst ??= this.#flows;
+    this.#sharePaused = sharePausedOf(message) ?? this.#sharePaused;
     const unsupported = isUnsupported(message);
     if (unsupported !== null) this.#decodes = !unsupported;
     this.#showWhy();
@@ -156,6 +174,36 @@ export class Player extends EventTarget {
     const connected = this.#stage.dataset.state === "connected";
     show(this.#unsupported, unsupported);
     show(this.#empty, connected && !unsupported && !this.#pictured);
+    // The last picture stays in sight while the teacher shares nothing.
+    show(this.#paused, this.#pictured && (!this.#flows || this.#sharePaused));
+    const said = t(this.#sharePaused ? "watch.sharePaused" : "watch.paused");
+    if (this.#paused.textContent !== said) this.#paused.textContent = said;
+    const [title, hint] = /** @type {HTMLElement[]} */ ([...this.#empty.children]);
+    title.textContent = t(this.#sharePaused ? "watch.sharePaused" : "watch.noPicture");
+    hint.textContent = t(this.#sharePaused ? "watch.sharePausedHint" : "watch.noPictureHint");
+  }
+
+  /** It was waited for only where the teacher was showing something, and while somebody looked. */
+  #noteFirstPicture() {
+    const hidden = performance
+      .getEntriesByType("visibility-state")
+      .some(({ name, startTime }) => name === "hidden" && startTime >= this.#askedMs);
+    if (this.#flowedAtFirst === false || hidden) return;
+    this.#reports.firstFrame(performance.now() - this.#askedMs);
+  }
+
+  /** Judge the line, and say so beside the picture where it is bad. */
+  async #look() {
+    if (this.#viewer.state !== "connected") {
+      this.#quality.forget();
+      return;
+    }
+    const report = await this.#viewer.connection?.getStats();
+    const reading = report ? this.#quality.note(report) : null;
+    if (reading === null) return;
+    const said = this.facts.showLine(reading);
+    if (this.#line.textContent !== said) this.#line.textContent = said;
+    show(this.#line, said !== "");
   }
 
   /** Say that the teacher is away, if that lasts: a reload takes a second.
@@ -195,16 +243,22 @@ export class Player extends EventTarget {
   #onState({ state, reason, error }) {
     this.#stage.dataset.state = state;
     if (state === "connected") {
+      this.#reports.open();
       show(this.#joining, false);
       this.#showWhy();
       show(this.#banner, false);
     } else if (state === "reconnecting") {
       show(this.#joining, false);
+      this.#quality.forget();
+      show(this.#line, false);
       this.#say(t("watch.reconnecting"));
       this.#keepStill();
     } else if (state === "closed") {
       this.#side.close();
       this.#tools.close();
+      this.facts.close();
+      clearInterval(this.#looking);
+      this.#reports.close({ closing: reason === "pagehide" || reason === "left" });
       removeEventListener("pagehide", this.#onPageHide);
       removeEventListener("online", this.#onOnline);
       this.dispatchEvent(new CustomEvent("closed", { detail: { reason, error } }));
@@ -230,6 +284,7 @@ export class Player extends EventTarget {
   /** @param {number} count */
   #showCount(count) {
     this.count.replaceChildren(icon("people"), counted("watch.count", count));
+    this.facts.showCount(count);
   }
 
   #onPageHide = () => this.close("pagehide");

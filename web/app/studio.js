@@ -1,15 +1,15 @@
-/** The live part of the teacher's page: share, mic, preview, and what the connection is doing. */
+/** The live part of the teacher's page: share, pause, preview, and what the connection is doing. */
 
-import { captureMic, captureScreen } from "../core/capture.js";
+import { captureScreen, silenceOf } from "../core/capture.js";
 import { codeOf } from "../core/errors.js";
 import { countOf } from "../core/live.js";
 import { SendingMeter } from "../core/sending.js";
+import { sharePausedOf } from "../core/share.js";
 import { counted, sentence, t } from "../core/strings.js";
 import { Publisher, sendableCodecs } from "../core/whip.js";
 import { button, el, icon, show } from "./dom.js";
 import { status } from "./frame.js";
 import { linkBox } from "./link_box.js";
-import { Meter } from "./meter.js";
 import { Side } from "./side.js";
 
 /** @typedef {import("../core/api.js").Class} Class */
@@ -22,11 +22,11 @@ const GLANCE_MS = 2000;
 export class Studio extends EventTarget {
   #publisher;
   #side;
-  #meter = new Meter();
-  /** @type {MediaStreamTrack | null} */
-  #mic = null;
+  #mic;
   /** @type {{video: MediaStreamTrack, audio: MediaStreamTrack | null} | null} */
   #share = null;
+  /** The share is kept back: students keep the last picture, the teacher chose what they see next. */
+  #paused = false;
   #memory;
   /** What was on before this page was loaded. */
   #was;
@@ -56,7 +56,7 @@ export class Studio extends EventTarget {
     icon: "screen",
   });
   #unshareButton = button(t("teach.unshare"), () => void this.unshare(), { icon: "stop" });
-  #micButton = button(t("teach.micOn"), () => void this.#toggleMic(), { icon: "mic" });
+  #pauseButton = button(t("teach.pause"), () => void this.#togglePause(), { icon: "pause" });
 
   #format = el("select", {
     class: "field__input",
@@ -66,9 +66,13 @@ export class Studio extends EventTarget {
 
   count = el("p", { class: "count" });
 
-  /** @param {Class} item */
-  constructor(item) {
+  /**
+   * @param {Class} item
+   * @param {import("./mic.js").Mic} mic that may be on already; it is let go of with this
+   */
+  constructor(item, mic) {
     super();
+    this.#mic = mic;
     this.#publisher = new Publisher(item.id);
     this.#side = new Side((message) => this.#publisher.tell(message), { moderates: true });
     // A reload keeps what the teacher had switched on, as far as the browser allows it.
@@ -85,9 +89,9 @@ export class Studio extends EventTarget {
           "div",
           { class: "studio__controls" },
           this.#shareButton,
+          this.#pauseButton,
           this.#unshareButton,
-          this.#micButton,
-          this.#meter.element,
+          this.#mic.element,
           el("div", { class: "studio__state" }, this.#connection, this.#glance),
         ),
         this.#message,
@@ -107,7 +111,6 @@ export class Studio extends EventTarget {
     );
     this.#showCount(item.present);
     this.#showShare();
-    this.#showMic();
   }
 
   async open() {
@@ -123,8 +126,17 @@ export class Studio extends EventTarget {
     addEventListener("beforeunload", this.#onBeforeUnload);
     this.#glancing = setInterval(() => void this.#look(), GLANCE_MS);
     await this.#publisher.setCodec(this.#codec);
+    this.#mic.addEventListener("track", (event) => {
+      void this.#publisher.setTrack("mic", /** @type {CustomEvent} */ (event).detail.track);
+      this.#remember();
+    });
+    this.#mic.addEventListener("say", (event) => {
+      const { text, tone } = /** @type {CustomEvent} */ (event).detail;
+      this.say(text, tone);
+    });
     // The mic first: it needs no click where it was allowed before, and it is heard at once.
-    if (this.#was.has("mic")) await this.#turnMicOn({ asked: false });
+    if (this.#mic.track !== null) await this.#publisher.setTrack("mic", this.#mic.track);
+    else if (this.#was.has("mic")) await this.#mic.turnOn({ asked: false });
     if (this.#was.has("share")) this.say(t("teach.shareAgain"));
     await this.#publisher.open();
   }
@@ -158,29 +170,54 @@ export class Studio extends EventTarget {
     }
     const before = this.#share;
     this.#share = chosen;
+    // What is chosen now is meant to be seen.
+    this.#setPaused(false);
     const { video, audio } = chosen;
     // The browser's own bar, or the closing of the shared tab, ends the tracks.
     video.addEventListener("ended", () => {
       if (this.#share?.video === video) void this.unshare();
     });
     audio?.addEventListener("ended", () => {
-      if (this.#share?.audio === audio) void this.#publisher.setTrack("screen_audio", null);
+      if (this.#share === null || this.#share.audio !== audio) return;
+      this.#share.audio = null;
+      this.#showShare();
+      void this.#publisher.setTrack("screen_audio", null);
     });
     await this.#publisher.setTrack("video", video);
     await this.#publisher.setTrack("screen_audio", audio);
     stop(before?.video, before?.audio);
-    this.say(audio === null ? t("teach.silentHint") : "");
+    this.say(audio === null ? t(`teach.silent.${silenceOf(video)}`) : "");
     this.#showShare();
   }
 
   async unshare() {
     const share = this.#share;
     this.#share = null;
+    this.#setPaused(false);
     this.say(t("teach.shareEnded"));
     this.#showShare();
     await this.#publisher.setTrack("video", null);
     await this.#publisher.setTrack("screen_audio", null);
     stop(share?.video, share?.audio);
+  }
+
+  /** Picture and sound stop, the choice of the screen stays; the last picture stays with students. */
+  async #togglePause() {
+    const share = this.#share;
+    if (share === null) return;
+    this.#setPaused(!this.#paused);
+    void this.#look();
+    this.say(this.#paused ? t("teach.pausedHint") : "");
+    this.#showShare();
+    await this.#publisher.setTrack("video", this.#paused ? null : share.video);
+    await this.#publisher.setTrack("screen_audio", this.#paused ? null : share.audio);
+  }
+
+  /** @param {boolean} paused */
+  #setPaused(paused) {
+    if (this.#paused === paused) return;
+    this.#paused = paused;
+    this.#publisher.tell({ type: "pause_share", paused });
   }
 
   /** What most teachers never need, out of their way. */
@@ -219,42 +256,6 @@ export class Studio extends EventTarget {
     this.say(changed ? "" : t("teach.formatStays"));
   }
 
-  async #toggleMic() {
-    if (this.#mic === null) await this.#turnMicOn({ asked: true });
-    else await this.#turnMicOff();
-  }
-
-  /** @param {{asked: boolean}} how asked: by a click, so that a refusal is worth a sentence */
-  async #turnMicOn({ asked }) {
-    this.#micButton.disabled = true;
-    try {
-      const mic = await captureMic();
-      this.#mic = mic;
-      mic.addEventListener("ended", () => {
-        if (this.#mic !== mic) return;
-        void this.#turnMicOff();
-        this.say(t("teach.micEnded"), "bad");
-      });
-      this.#meter.start(mic);
-      await this.#publisher.setTrack("mic", mic);
-      if (asked) this.say("");
-    } catch (error) {
-      if (asked) this.say(sentence(codeOf(error)), "bad");
-    } finally {
-      this.#micButton.disabled = false;
-      this.#showMic();
-    }
-  }
-
-  /** The device is let go, so that the browser's own sign of a listening page goes out too. */
-  async #turnMicOff() {
-    stop(this.#mic);
-    this.#mic = null;
-    this.#meter.stop();
-    this.#showMic();
-    await this.#publisher.setTrack("mic", null);
-  }
-
   #showShare() {
     const share = this.#share;
     this.#preview.srcObject = share && new MediaStream([share.video]);
@@ -262,21 +263,20 @@ export class Studio extends EventTarget {
     show(this.#empty, share === null);
     show(this.#shared, share !== null);
     show(this.#unshareButton, share !== null);
-    this.#shared.textContent =
-      share?.audio == null ? t("teach.sharingSilent") : t("teach.sharingSound");
+    show(this.#pauseButton, share !== null);
+    relabel(this.#pauseButton, t(this.#paused ? "teach.resume" : "teach.pause"), this.#paused ? "play" : "pause");
+    this.#shared.dataset.state = this.#paused ? "paused" : "shown";
+    this.#shared.textContent = this.#paused
+      ? t("teach.paused")
+      : share?.audio == null
+        ? t("teach.sharingSilent")
+        : t("teach.sharingSound");
     relabel(this.#shareButton, share === null ? t("teach.share") : t("teach.shareOther"));
     this.#remember();
   }
 
-  #showMic() {
-    const on = this.#mic !== null;
-    relabel(this.#micButton, on ? t("teach.micOff") : t("teach.micOn"), on ? "mic-off" : "mic");
-    show(this.#meter.element, on);
-    this.#remember();
-  }
-
   #remember() {
-    const on = [this.#mic && "mic", this.#share && "share"].filter(Boolean).join(" ");
+    const on = [this.#mic.track && "mic", this.#share && "share"].filter(Boolean).join(" ");
     sessionStorage.setItem(this.#memory, on);
   }
 
@@ -303,6 +303,11 @@ export class Studio extends EventTarget {
   /** @param {Record<string, any>} message */
   #onMessage(message) {
     this.#side.take(message);
+    const paused = sharePausedOf(message);
+    // A node that has not heard of it, or that has heard it of a page before this one.
+    if (message.type === "hello" && paused !== null && paused !== this.#paused) {
+      this.#publisher.tell({ type: "pause_share", paused: this.#paused });
+    }
     const count = countOf(message);
     if (count !== null) this.#showCount(count);
   }
@@ -310,14 +315,15 @@ export class Studio extends EventTarget {
   /** Say what students receive at best. */
   async #look() {
     const connected = this.#publisher.state === "connected";
-    const report = connected && this.#share ? await this.#publisher.connection?.getStats() : null;
+    const report = connected && this.#share && !this.#paused ? await this.#publisher.connection?.getStats() : null;
     const sending = report ? this.#sending.note(report) : null;
     this.#glance.textContent = sending === null ? "" : glance(sending);
+    this.#glance.dataset.trouble = sending?.trouble ?? "none";
   }
 
   /** @param {BeforeUnloadEvent} event */
   #onBeforeUnload = (event) => {
-    if (this.#mic !== null || this.#share !== null) event.preventDefault();
+    if (this.#mic.track !== null || this.#share !== null) event.preventDefault();
   };
 
   #onPageHide = () => this.close("pagehide");
@@ -334,19 +340,21 @@ export class Studio extends EventTarget {
     removeEventListener("online", this.#onOnline);
     removeEventListener("beforeunload", this.#onBeforeUnload);
     clearInterval(this.#glancing);
-    stop(this.#mic, this.#share?.video, this.#share?.audio);
-    this.#meter.stop();
+    stop(this.#share?.video, this.#share?.audio);
+    this.#mic.close();
   }
 }
 
 /** @param {import("../core/sending.js").Sending} sending */
-const glance = ({ width, height, framesPerS, bitsPerS, lost }) =>
-  t("teach.glance", {
+function glance({ width, height, framesPerS, bitsPerS, lost, trouble }) {
+  const seen = t("teach.glance", {
     size: `${width} × ${height}`,
     frames: framesPerS,
     rate: (bitsPerS / 1e6).toFixed(1),
     lost: Math.round(lost * 100),
   });
+  return trouble === "none" ? seen : `${seen} ${t(`teach.trouble.${trouble}`)}`;
+}
 
 /** @param {...(MediaStreamTrack | null | undefined)} tracks */
 function stop(...tracks) {

@@ -1,16 +1,21 @@
 /** The teacher's page of one class: before, while it is live, and after. */
 
-import { classOf, endClass, me, startClass } from "../core/api.js";
+import { attendanceOf, classOf, endClass, me, startClass } from "../core/api.js";
 import { LecternError, codeOf } from "../core/errors.js";
-import { duration, sentence, t } from "../core/strings.js";
+import { duration, number, sentence, t } from "../core/strings.js";
 import { button, el } from "./dom.js";
-import { account, chip, frame, notice } from "./frame.js";
+import { account, chip, frame, notice, status } from "./frame.js";
 import { linkBox } from "./link_box.js";
+import { Mic } from "./mic.js";
 import { signCard } from "./sign_in.js";
 import { Studio } from "./studio.js";
+import { peakOf } from "./timeline.js";
 
 /** @typedef {import("../core/api.js").Class} Class */
 /** @typedef {import("../core/api.js").User} User */
+
+// A summary reads no more than this: it is fifty requests.
+const PEOPLE_MAX = 10_000;
 
 const classId = decodeURIComponent(location.pathname.split("/")[2] ?? "");
 const toDashboard = () =>
@@ -56,7 +61,7 @@ function trouble(code) {
  */
 function render(user, item) {
   if (item.state === "created") before(user, item);
-  else if (item.state === "live") live(item);
+  else if (item.state === "live") live(item, new Mic());
   else after(user, item);
 }
 
@@ -74,12 +79,20 @@ function titleOf(item) {
  */
 function before(user, item) {
   const error = el("p", { class: "form__error", role: "alert" });
+  const mic = new Mic();
+  const said = status();
+  mic.addEventListener("say", (event) => {
+    const { text, tone } = /** @type {CustomEvent} */ (event).detail;
+    said.textContent = text;
+    said.dataset.tone = tone;
+  });
   const start = button(
     t("teach.start"),
     async () => {
       start.disabled = true;
       try {
-        render(user, await startClass(item.id));
+        // Who has tried the microphone out and left it on is heard from the start.
+        live(await startClass(item.id), mic);
       } catch (thrown) {
         error.textContent = sentence(codeOf(thrown), thrown instanceof LecternError ? thrown.detail : "");
         start.disabled = false;
@@ -97,6 +110,10 @@ function before(user, item) {
         el("h2", { class: "panel__title" }, t("link.label")),
         linkBox(item.link),
         el("p", { class: "hint" }, t("teach.startHint")),
+        el("h2", { class: "panel__title" }, t("teach.mic")),
+        el("p", { class: "hint" }, t("teach.micHint")),
+        mic.element,
+        said,
         error,
         start,
       ),
@@ -104,9 +121,12 @@ function before(user, item) {
   });
 }
 
-/** @param {Class} item */
-function live(item) {
-  const studio = new Studio(item);
+/**
+ * @param {Class} item
+ * @param {Mic} mic
+ */
+function live(item, mic) {
+  const studio = new Studio(item, mic);
   const dialog = askBeforeEnd(async () => {
     try {
       const ended = await endClass(item.id);
@@ -160,31 +180,68 @@ function takenElsewhere(item) {
       notice({
         title: t("teach.replaced"),
         text: t("teach.replacedHint"),
-        actions: [button(t("teach.takeBack"), () => live(item), { kind: "primary" }), toDashboard()],
+        actions: [button(t("teach.takeBack"), () => live(item, new Mic()), { kind: "primary" }), toDashboard()],
       }),
     ],
   });
 }
 
 /**
+ * What became of the class.
  * @param {User | null} user
  * @param {Class} item
  */
 function after(user, item) {
-  frame({
-    title: item.title,
-    bar: [...titleOf(item), user && account(user)],
-    main: [
-      notice({
-        title: t("teach.ended"),
-        text: t("teach.endedHint", {
-          attendees: item.attendees,
-          duration: duration(item.duration_s ?? 0),
-        }),
-        actions: [toDashboard()],
-      }),
-    ],
-  });
+  const peak = el("dd", {}, "…");
+  const facts = el(
+    "dl",
+    { class: "facts" },
+    fact(t("col.duration"), el("dd", {}, duration(item.duration_s ?? 0))),
+    fact(t("col.attendees"), el("dd", {}, number(item.attendees))),
+    fact(t("teach.peak"), peak),
+  );
+  const attendance = el(
+    "a",
+    { class: "button button--primary", href: `/classes/${item.id}` },
+    t("teach.attendance"),
+  );
+  const end = notice({ title: t("teach.ended"), actions: [attendance, toDashboard()] });
+  end.querySelector(".notice__title")?.after(facts);
+  frame({ title: item.title, bar: [...titleOf(item), user && account(user)], main: [end] });
+  void tellPeak(item, peak);
+}
+
+/**
+ * @param {string} name
+ * @param {HTMLElement} value
+ */
+const fact = (name, value) => el("div", { class: "fact" }, el("dt", {}, name), value);
+
+/**
+ * @param {Class} item that has ended
+ * @param {HTMLElement} place
+ */
+async function tellPeak(item, place) {
+  const people = [];
+  try {
+    /** @type {string | null} */
+    let next = null;
+    do {
+      const page = /** @type {import("../core/api.js").Page<import("../core/api.js").Attendance>} */ (
+        await attendanceOf(item.id, next)
+      );
+      people.push(...page.items);
+      next = page.next;
+    } while (next !== null && people.length < PEOPLE_MAX);
+    const span = {
+      from: Date.parse(item.started_at ?? item.created_at),
+      to: Date.parse(item.ended_at ?? item.created_at),
+    };
+    place.textContent = (next === null ? "" : "≥ ") + number(peakOf(people, span));
+  } catch {
+    // It stands on the page that the button leads to, with more about it.
+    place.textContent = "–";
+  }
 }
 
 void open();

@@ -57,6 +57,14 @@ export function counts(stays, { from, to }) {
 }
 
 /**
+ * How many were there at once, at most.
+ * @param {Attendance[]} people
+ * @param {Span} span
+ */
+export const peakOf = (people, span) =>
+  Math.max(0, ...counts(people.flatMap((person) => staysOf(person, span)), span));
+
+/**
  * @param {Attendance[]} people
  * @param {Span} span
  */

@@ -2,6 +2,7 @@
 
 import { t } from "../core/strings.js";
 import { button, el, icon, show } from "./dom.js";
+import { Zoom } from "./zoom.js";
 
 /** @typedef {"mic" | "screen_audio"} Sound */
 
@@ -12,6 +13,7 @@ export class Tools {
   #stage;
   #video;
   #sounds;
+  #zoom;
   #muted = false;
   #muteButton = button(t("tools.mute"), () => this.#toggleMute(), { kind: "quiet", icon: "sound" });
   #fill = button(t("tools.fill"), () => this.#toggleFill(), { kind: "quiet", icon: "fill" });
@@ -21,19 +23,21 @@ export class Tools {
   /**
    * @param {HTMLElement} stage
    * @param {HTMLVideoElement} video
+   * @param {HTMLElement} view round the picture, to be enlarged
    * @param {Record<Sound, HTMLAudioElement>} sounds
    */
-  constructor(stage, video, sounds) {
+  constructor(stage, video, view, sounds) {
     this.#stage = stage;
     this.#video = video;
     this.#sounds = sounds;
+    this.#zoom = new Zoom(stage, view);
     const kept = remembered();
     for (const [name, sound] of Object.entries(sounds)) sound.volume = kept[name] ?? 1;
     show(this.#small, document.pictureInPictureEnabled === true);
     show(this.#full, document.fullscreenEnabled === true);
     this.#fill.setAttribute("aria-pressed", "false");
     this.#muteButton.setAttribute("aria-pressed", "false");
-    for (const one of [this.#muteButton, this.#fill, this.#small, this.#full]) {
+    for (const one of [this.#muteButton, this.#zoom.in, this.#fill, this.#small, this.#full]) {
       one.title = one.textContent ?? "";
     }
     this.element = el(
@@ -41,6 +45,8 @@ export class Tools {
       { class: "tools", role: "toolbar", "aria-label": t("tools.label") },
       this.#muteButton,
       this.#volumes(),
+      this.#zoom.reset,
+      this.#zoom.in,
       this.#fill,
       this.#small,
       this.#full,
@@ -54,6 +60,7 @@ export class Tools {
 
   close() {
     removeEventListener("keydown", this.#onKey);
+    this.#zoom.close();
   }
 
   #volumes() {
@@ -117,7 +124,11 @@ export class Tools {
     const target = /** @type {HTMLElement} */ (event.target);
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (target.closest("input, textarea, select, [contenteditable]") !== null) return;
-    if (event.key === "m") this.#toggleMute();
+    // Arrows belong to tabs, and to lists that scroll.
+    const arrow = event.key.startsWith("Arrow");
+    if (arrow && target.closest("[role=tablist], [role=log], .people__list") !== null) return;
+    if (this.#zoom.press(event.key)) event.preventDefault();
+    else if (event.key === "m") this.#toggleMute();
     else if (event.key === "f") void this.#toggleFull();
     else if (event.key === "z") this.#toggleFill();
     else if (event.key === "p") void this.#toggleSmall();

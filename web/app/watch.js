@@ -29,9 +29,14 @@ let ready = null;
 let again;
 /** @type {Lobby | null} */
 let lobby = null;
+let askedMs = 0;
 
-/** Look at the link and show what it leads to. */
-async function open() {
+/**
+ * Look at the link and show what it leads to.
+ * @param {number} [at] when it was asked for, on the page's clock
+ */
+async function open(at = performance.now()) {
+  askedMs = at;
   stopWaiting();
   if (!("RTCPeerConnection" in globalThis)) return stopAt(null, t("error.title"), t("watch.noWebrtc"));
   prepare();
@@ -155,9 +160,11 @@ function join(link, options = {}) {
   const { viewer } = /** @type {{viewer: Viewer}} */ (ready);
   ready = null;
   viewer.aim(link.class_id, options);
-  const player = new Player(link, viewer);
+  const player = new Player(link, viewer, { token, askedMs });
   const leave = button(t("watch.leave"), () => player.close("left"), { icon: "leave", kind: "quiet" });
-  page(link, [player.element], [player.count, leave]);
+  page(link, [player.element], [
+    el("div", { class: "bar__live" }, player.facts.element, player.count, leave),
+  ]);
   player.addEventListener("closed", (event) => {
     const { reason, error } = /** @type {CustomEvent} */ (event).detail;
     refused(link, error ?? new LecternError(reason, reason));
@@ -205,7 +212,10 @@ const PAGES = {
   active_elsewhere: (link, error) => {
     const title = otherTitle(error);
     const text = title ? t("watch.elsewhereNamed", { title }) : t("watch.elsewhereHint");
-    const takeover = () => join(link, { takeover: true });
+    const takeover = () => {
+      askedMs = performance.now();
+      join(link, { takeover: true });
+    };
     stopAt(link, t("watch.elsewhere"), text, [
       button(t("watch.takeover"), takeover, { kind: "primary" }),
     ]);
@@ -232,4 +242,5 @@ addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
 });
 
-void open();
+// The page itself was what was asked for, from its navigation on.
+void open(0);

@@ -10,10 +10,13 @@ import { send } from "./api.js";
 import { LecternError } from "./errors.js";
 import { encoded, openLive } from "./live.js";
 import { Liveness, Received } from "./liveness.js";
+import { knownRelays, relays } from "./relays.js";
 import { fragmentOf, hasOnlyLoopback, withRestart } from "./sdp.js";
 
 // Loopback takes 50 ms, a far phone a second: beyond this the path is blocked.
 const CONNECT_MS_MAX = 6000;
+// The direct ways, UDP and then TCP, have taken less than this where they work at all: a relay is tried.
+const DIRECT_MS_MAX = 2500;
 // Of an ICE restart whose answer has come: two checks that are lost are sent again within it.
 const RESTART_MS_MAX = 3000;
 // A request that was sent into a network that is gone is no sign of its return: ask again soon.
@@ -28,6 +31,8 @@ export class Path {
   /** Nothing was received for too long. */
   silent = false;
   #answer = "";
+  /** Where credentials of relays are, if the server has any. */
+  #relaysUrl = "";
   #sdp = "";
   #edits;
   #liveness = new Liveness();
@@ -52,7 +57,13 @@ export class Path {
 
   /** Make the offer. */
   async offer() {
+    this.#use(knownRelays());
     this.#sdp = await this.#describe({});
+  }
+
+  /** @param {RTCIceServer[]} iceServers */
+  #use(iceServers) {
+    if (iceServers.length > 0) this.pc.setConfiguration({ ...this.pc.getConfiguration(), iceServers });
   }
 
   /** @param {RTCOfferOptions} options */
@@ -78,6 +89,8 @@ export class Path {
     if (location === null) throw new LecternError("bad_answer", "no Location in the 201");
     this.location = new URL(location, response.url).href;
     const answer = await response.text();
+    const relaysUrl = response.headers.get("Lectern-Ice-Servers");
+    if (relaysUrl !== null) this.#relaysUrl = new URL(relaysUrl, response.url).href;
     this.loopbackOnly = hasOnlyLoopback(answer);
     this.#answer = this.#edits.editAnswer(answer);
     return response.headers.get("Lectern-Resume") ?? "";
@@ -86,7 +99,18 @@ export class Path {
   /** Take the answer and wait until packets pass; throws `blocked` where none do. */
   async connect() {
     await this.pc.setRemoteDescription({ type: "answer", sdp: this.#answer });
-    await connected(this.pc);
+    if (this.#relaysUrl !== "" && knownRelays().length === 0) {
+      const isDirect = await connected(this.pc, DIRECT_MS_MAX).then(() => true, () => false);
+      if (isDirect) return;
+      // New servers are asked for candidates by a restart only.
+      if (this.pc.signalingState !== "closed") await this.#relay();
+    }
+    await connected(this.pc, CONNECT_MS_MAX);
+  }
+
+  async #relay() {
+    this.#use(await relays(this.#relaysUrl));
+    await this.#renew(AbortSignal.timeout(RESTART_REQUEST_MS_MAX));
   }
 
   /**
@@ -98,15 +122,7 @@ export class Path {
    * @param {AbortSignal} signal ends the request
    */
   async restart(signal) {
-    const fragment = fragmentOf(await this.#describe({ iceRestart: true }));
-    const response = await send(this.location, {
-      method: "PATCH",
-      headers: { "Content-Type": "application/trickle-ice-sdpfrag", "If-Match": "*" },
-      body: fragment,
-      signal: AbortSignal.any([signal, AbortSignal.timeout(RESTART_REQUEST_MS_MAX)]),
-    });
-    const sdp = withRestart(this.#answer, await response.text());
-    await this.pc.setRemoteDescription({ type: "answer", sdp });
+    await this.#renew(AbortSignal.any([signal, AbortSignal.timeout(RESTART_REQUEST_MS_MAX)]));
     const before = this.#arrived;
     const until = performance.now() + RESTART_MS_MAX;
     while (this.#arrived === before) {
@@ -115,6 +131,22 @@ export class Path {
       }
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
+  }
+
+  /**
+   * Exchange new credentials with the server.
+   * @param {AbortSignal} signal
+   */
+  async #renew(signal) {
+    const fragment = fragmentOf(await this.#describe({ iceRestart: true }));
+    const response = await send(this.location, {
+      method: "PATCH",
+      headers: { "Content-Type": "application/trickle-ice-sdpfrag", "If-Match": "*" },
+      body: fragment,
+      signal,
+    });
+    const sdp = withRestart(this.#answer, await response.text());
+    await this.pc.setRemoteDescription({ type: "answer", sdp });
   }
 
   /** See what has arrived; called some times a second. */
@@ -166,12 +198,13 @@ export class Path {
 /**
  * Wait until packets pass.
  * @param {RTCPeerConnection} pc
+ * @param {number} msMax
  * @returns {Promise<void>}
  */
-function connected(pc) {
+function connected(pc, msMax) {
   return new Promise((resolve, reject) => {
     const blocked = () => reject(new LecternError("blocked", pc.connectionState));
-    const timer = setTimeout(blocked, CONNECT_MS_MAX);
+    const timer = setTimeout(blocked, msMax);
     const look = () => {
       if (pc.connectionState === "connected") {
         clearTimeout(timer);

@@ -182,8 +182,6 @@ const GERMAN = {
   "teach.sharing": "Das sehen die Teilnehmer",
   "teach.sharingSound": "Bildschirm und Ton werden geteilt",
   "teach.sharingSilent": "Der Bildschirm wird ohne Ton geteilt",
-  "teach.silentHint":
-    "Um auch Ton zu teilen, wählen Sie einen Browser-Tab und schalten „Tab-Audio ebenfalls teilen“ ein.",
   "teach.shareEnded":
     "Das Teilen ist beendet. Die Teilnehmer behalten das letzte Bild, bis Sie wieder teilen.",
   "teach.shareAgain": "Sie sind wieder live. Teilen Sie Ihren Bildschirm, um weiterzumachen.",
@@ -201,7 +199,6 @@ const GERMAN = {
   "teach.watching.one": "1 Person sieht zu",
   "teach.watching.other": "{count} Personen sehen zu",
   "teach.ended": "Dieser Kurs ist beendet",
-  "teach.endedHint": "{attendees} waren da. Er dauerte {duration}.",
   "teach.back": "Zur Übersicht",
   "teach.connecting": "Geht live…",
   "teach.connected": "Verbunden",
@@ -332,7 +329,53 @@ const GERMAN = {
   "error.no_capture":
     "Dieser Browser kann hier keinen Bildschirm teilen. Nehmen Sie Chrome, Edge oder Chromium auf einem " +
     "Computer, über https oder auf localhost.",
-  "teach.glance": "{size}, {frames}/s, {rate} Mbit/s, {lost} % verloren",
+  "teach.mic": "Mikrofon",
+  "teach.micHint":
+    "Probieren Sie es aus: Der Balken schlägt aus, wenn Sie sprechen. Vor dem Start hört Sie niemand.",
+  "teach.micDevice": "Welches Mikrofon",
+  "teach.pause": "Teilen anhalten",
+  "teach.resume": "Weiter teilen",
+  "teach.paused": "Angehalten: Zu sehen bleibt das letzte Bild",
+  "teach.pausedHint":
+    "Die Teilnehmer behalten das letzte Bild und erfahren, dass Sie angehalten haben. Ihr Mikrofon bleibt, wie es ist.",
+  "teach.silent.tab":
+    "Der Ton des Tabs wird nicht geteilt. Wählen Sie dafür „Etwas anderes teilen“, den Tab, und schalten Sie „Tab-Audio ebenfalls teilen“ ein.",
+  "teach.silent.window":
+    "Ein Fenster kommt ohne seinen Ton. Wählen Sie für Ton einen Browser-Tab und schalten Sie „Tab-Audio ebenfalls teilen“ ein.",
+  "teach.silent.screen":
+    "Ein ganzer Bildschirm kommt auf diesem System ohne Ton. Wählen Sie für Ton einen Browser-Tab und schalten Sie „Tab-Audio ebenfalls teilen“ ein.",
+  "teach.silent.screenWindows":
+    "Der Ton des Systems wird nicht geteilt. Wählen Sie dafür „Etwas anderes teilen“, den Bildschirm, und schalten Sie „Systemaudio ebenfalls teilen“ ein.",
+  "teach.silent.browser":
+    "Dieser Browser teilt nur Bilder. Unterrichten Sie für Ton aus Chrome oder Edge an einem Computer.",
+  "teach.glance": "Zu sehen: {size}, {frames}/s, {rate} Mbit/s, {lost} % verloren.",
+  "teach.trouble.line": "Mehr trägt Ihre Leitung nicht: Ein Kabel hilft, und keine anderen Downloads.",
+  "teach.trouble.computer":
+    "Mehr schafft dieser Computer nicht: Schließen Sie andere Programme oder teilen Sie nur einen Tab.",
+  "teach.peak": "Gleichzeitig, höchstens",
+  "teach.attendance": "Anwesenheit ansehen",
+  "watch.sharePaused": "Ihre Lehrkraft hat das Bild angehalten",
+  "watch.sharePausedHint": "Es geht von selbst weiter. Sie hören Ihre Lehrkraft, solange ihr Mikrofon an ist.",
+  "tools.zoom": "Vergrößern (+)",
+  "tools.zoomReset": "Ganzes Bild (0)",
+  "tools.zoomAt": "{percent} %, zurück zum ganzen Bild",
+  "facts.title": "Zu diesem Kurs und Ihrer Verbindung",
+  "facts.running": "Läuft seit",
+  "quality.unknown": "Ihre Verbindung wird gemessen.",
+  "quality.good": "Ihre Verbindung ist gut.",
+  "quality.poor.loss":
+    "Ihre Verbindung ist mäßig: Ein Teil geht verloren. Gehen Sie näher ans WLAN oder nehmen Sie ein Kabel.",
+  "quality.poor.frozen":
+    "Ihre Verbindung ist mäßig: Das Bild stand kurz still. Beenden Sie andere Downloads oder Videos.",
+  "quality.poor.sound":
+    "Ihre Verbindung ist mäßig: Der Ton hat kleine Lücken. Beenden Sie andere Downloads oder Videos.",
+  "quality.bad.loss": "Ihre Verbindung ist schlecht: Vieles geht verloren. Versuchen Sie ein anderes Netz.",
+  "quality.bad.frozen":
+    "Ihre Verbindung ist schlecht: Das Bild bleibt immer wieder stehen. Versuchen Sie ein anderes Netz.",
+  "quality.bad.sound": "Ihre Verbindung ist schlecht: Der Ton bricht ab. Versuchen Sie ein anderes Netz.",
+  "quality.frames": "{frames} Bilder/s",
+  "quality.rate": "{rate} Mbit/s",
+  "quality.lost": "{lost} % verloren",
   "side.label": "Kurs",
   "people.title": "Personen",
   "people.none": "Noch ist niemand da.",

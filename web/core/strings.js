@@ -181,8 +181,6 @@ const ENGLISH = {
   "teach.sharing": "Students see this",
   "teach.sharingSound": "Screen and sound are shared",
   "teach.sharingSilent": "Screen is shared without sound",
-  "teach.silentHint":
-    "To share sound as well, choose a browser tab and switch on “Also share tab audio”.",
   "teach.shareEnded": "Sharing has stopped. Students keep the last picture until you share again.",
   "teach.shareAgain": "You are live again. Share your screen to go on.",
   "teach.micEnded": "The microphone was disconnected. Turn it on again to be heard.",
@@ -197,7 +195,6 @@ const ENGLISH = {
   "teach.watching.one": "1 student watching",
   "teach.watching.other": "{count} students watching",
   "teach.ended": "This class has ended",
-  "teach.endedHint": "{attendees} attended. It lasted {duration}.",
   "teach.back": "To the dashboard",
   "teach.connecting": "Going live…",
   "teach.connected": "Connected",
@@ -271,7 +268,49 @@ const ENGLISH = {
   "chat.pausedByYou": "Comments are paused. Only you can write.",
   "chat.missed": "{count} comments were too fast for this connection.",
 
-  "teach.glance": "{size}, {frames}/s, {rate} Mbit/s, {lost} % lost",
+  "teach.mic": "Microphone",
+  "teach.micHint": "Try it out: the bar moves when you speak. Nobody hears you before you start.",
+  "teach.micDevice": "Which microphone",
+  "teach.pause": "Pause sharing",
+  "teach.resume": "Go on sharing",
+  "teach.paused": "Paused: students keep the last picture",
+  "teach.pausedHint":
+    "Students keep the last picture and are told that you have paused. Your mic stays as it is.",
+  "teach.silent.tab":
+    "The tab’s sound is not shared. To share it, choose “Share something else”, the tab, and switch on “Also share tab audio”.",
+  "teach.silent.window":
+    "A window comes without its sound. To share sound, choose a browser tab and switch on “Also share tab audio”.",
+  "teach.silent.screen":
+    "A whole screen comes without sound on this system. To share sound, choose a browser tab and switch on “Also share tab audio”.",
+  "teach.silent.screenWindows":
+    "The system’s sound is not shared. To share it, choose “Share something else”, the screen, and switch on “Also share system audio”.",
+  "teach.silent.browser":
+    "This browser shares pictures only. To share sound as well, teach from Chrome or Edge on a computer.",
+  "teach.glance": "Students get {size}, {frames}/s, {rate} Mbit/s, {lost} % lost.",
+  "teach.trouble.line": "Your line is too slow for more: a cable helps, and closing other downloads.",
+  "teach.trouble.computer": "This computer is too busy for more: close other programs, or share a single tab.",
+  "teach.peak": "Most at once",
+  "teach.attendance": "Show attendance",
+  "watch.sharePaused": "Your teacher has paused the screen",
+  "watch.sharePausedHint": "It goes on by itself. You hear your teacher while their mic is on.",
+  "tools.zoom": "Zoom in (+)",
+  "tools.zoomReset": "Whole picture (0)",
+  "tools.zoomAt": "{percent} %, back to the whole picture",
+  "facts.title": "About this class and your connection",
+  "facts.running": "Running for",
+  "quality.unknown": "Your connection is being measured.",
+  "quality.good": "Your connection is good.",
+  "quality.poor.loss":
+    "Your connection is poor: some of what is sent gets lost. Move closer to the Wi-Fi, or use a cable.",
+  "quality.poor.frozen":
+    "Your connection is poor: the picture stood still for moments. Close other downloads or videos.",
+  "quality.poor.sound": "Your connection is poor: the sound has small gaps. Close other downloads or videos.",
+  "quality.bad.loss": "Your connection is bad: much of what is sent gets lost. Try another network.",
+  "quality.bad.frozen": "Your connection is bad: the picture keeps standing still. Try another network.",
+  "quality.bad.sound": "Your connection is bad: the sound breaks up. Try another network.",
+  "quality.frames": "{frames} pictures/s",
+  "quality.rate": "{rate} Mbit/s",
+  "quality.lost": "{lost} % lost",
   "side.label": "Class",
   "people.title": "People",
   "people.none": "Nobody is here yet.",
@@ -412,6 +451,18 @@ export function duration(seconds) {
   const minutes = Math.floor(whole / 60);
   if (minutes < 60) return `${minutes} min`;
   return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} min`;
+}
+
+/**
+ * A time that runs.
+ * @param {number} seconds
+ * @returns {string} "4:05" or "1:04:05"
+ */
+export function stopwatch(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  const two = (/** @type {number} */ part) => String(part).padStart(2, "0");
+  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
+  return hours > 0 ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
 }
 
 /**
