@@ -397,14 +397,16 @@ export class MediaSession extends EventTarget {
     } finally {
       this.#looping = this.#moving = false;
     }
-    if (this.#isClosed()) {
+    // The old one may have been lost meanwhile.
+    const state = /** @type {State} */ (this.state);
+    if (state === "closed") {
       old.close();
     } else if (moved) {
       setTimeout(() => old.close(), OVERLAP_MS);
-      if (this.state === "reconnecting") this.#set("connected"); // the old one was lost meanwhile
+      if (state === "reconnecting") this.#set("connected");
     } else {
       this.#path = old;
-      if (this.state === "connected") this.#set("reconnecting", "lost");
+      if (state === "connected") this.#set("reconnecting", "lost");
       void this.#connect(this.againUrl);
     }
   }
