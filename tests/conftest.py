@@ -46,7 +46,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     file's tests share what its fixtures start.
     """
     for item in items:
-        alone = item.get_closest_marker("browser") is not None
+        timed = item.get_closest_marker("untimed") is None
+        alone = timed and item.get_closest_marker("browser") is not None
         item.add_marker(pytest.mark.xdist_group("browser" if alone else str(item.path)))
 
 

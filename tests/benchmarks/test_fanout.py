@@ -59,7 +59,12 @@ def test_one_wrong_key_among_the_viewers_is_noticed() -> None:
 def test_an_interrupted_run_ends_its_processes_and_says_what_it_knows() -> None:
     command = [*FANOUT, *SMALL, "--rounds", "50", "--no-floor"]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell lets what runs in its background ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as bench:
         assert bench.stderr is not None
         while "round 1" not in bench.stderr.readline():

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.journeys import PASSWORD, Journey, sign_up
 from tests.lectern.running import Up
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.untimed]
 
 
 def opened(browser: Browser, url: str, role: str = "student") -> tuple[Journey, str]:

@@ -16,7 +16,7 @@ from sfu.live import encode
 from tests.lectern.running import Up
 from tests.protocol_examples import examples
 
-pytestmark = pytest.mark.browser("chromium")
+pytestmark = [pytest.mark.browser("chromium"), pytest.mark.untimed]
 
 # What aiohttp and a bug of ours answer with, besides the contract.
 CODES = [*STATUSES, "method_not_allowed", "internal"]

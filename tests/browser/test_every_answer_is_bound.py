@@ -11,7 +11,7 @@ import pytest
 from tests.lectern.running import Up
 from web.headers import EVERYWHERE, NOT_ON_FILES, PAGE_POLICY
 
-pytestmark = pytest.mark.browser("chromium")
+pytestmark = [pytest.mark.browser("chromium"), pytest.mark.untimed]
 
 
 def heads(url: str, method: str = "GET") -> tuple[int, Message]:

@@ -16,7 +16,7 @@ from tests.browser.journeys import (
 )
 from tests.lectern.running import Up
 
-pytestmark = pytest.mark.browser("chromium")
+pytestmark = [pytest.mark.browser("chromium"), pytest.mark.untimed]
 
 FIRST_LOAD_BYTES_MAX = 100_000
 

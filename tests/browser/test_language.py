@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, expect
 from tests.browser.journeys import Journey
 from tests.lectern.running import Up
 
-pytestmark = pytest.mark.browser("chromium")
+pytestmark = [pytest.mark.browser("chromium"), pytest.mark.untimed]
 
 
 def test_the_browsers_language_comes_first_and_a_choice_stays(

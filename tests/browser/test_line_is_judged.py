@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page
 from tests.browser.test_core_modules import run
 from tests.lectern.running import Up
 
-pytestmark = pytest.mark.browser("chromium")
+pytestmark = [pytest.mark.browser("chromium"), pytest.mark.untimed]
 
 STEP_MS = 2000
 SAMPLES_PER_STEP = 96_000

@@ -12,7 +12,7 @@ from tests.browser.layout import spilled
 from tests.browser.states import State, World
 from tests.lectern.running import Up
 
-pytestmark = pytest.mark.browser("chromium")
+pytestmark = [pytest.mark.browser("chromium"), pytest.mark.untimed]
 
 # What the short run looks at; the long one takes every state, in both themes.
 FIRST_STATES = ("landing", "dashboard-teacher", "class-ended", "account", "link-sign-up")

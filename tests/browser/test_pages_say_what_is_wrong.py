@@ -19,7 +19,7 @@ from tests.browser.journeys import (
 )
 from tests.lectern.running import Up
 
-pytestmark = pytest.mark.browser("chromium")
+pytestmark = [pytest.mark.browser("chromium"), pytest.mark.untimed]
 
 
 @pytest.fixture

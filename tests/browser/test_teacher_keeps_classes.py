@@ -17,7 +17,7 @@ from tests.browser.journeys import Journey, expect_watching, sign_up, student_op
 from tests.browser.states import EMOJI, ENDLESS, MARKUP, OVERRIDE
 from tests.lectern.running import Up
 
-pytestmark = pytest.mark.browser("chromium")
+pytestmark = [pytest.mark.browser("chromium"), pytest.mark.untimed]
 
 # Dark where the code's modules are dark: what a scanner sees of the picture.
 SHOWS_THE_LINK = """async () => {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import string
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -165,11 +167,12 @@ async def test_a_reader_that_is_stuck_holds_up_nobody_and_costs_a_bounded_amount
         bad.pc.sctp._advertised_rwnd = 0
     session = site.node.sessions[bad.session_id]
     room = next(iter(site.node.rooms.values()))
-    before_mb, slowest_s, most = rss_mb(), 0.0, 0
+    before_mb, slowest_s, most, dice = rss_mb(), 0.0, 0, random.Random(1)
     teacher = Author("2", "Tess", "publisher")
     for number in range(40):
         for part in range(20):
-            text = f"{number} {part} ".ljust(TEXT_CHARS_MAX, "x")
+            # Nothing that packs well.
+            text = "".join(dice.choices(string.ascii_letters + string.digits, k=TEXT_CHARS_MAX))
             now_s = float(number * 1000 + part)
             room.comments.add(teacher, text, now_s=now_s, wall_us=number * 1000 + part + 1)
         room._said = True
