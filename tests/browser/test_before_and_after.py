@@ -48,7 +48,8 @@ def test_the_lobby_begins_by_itself_and_the_end_is_told(
     teacher.page.wait_for_timeout(1500)
     teacher.page.get_by_role("button", name="End class").click()
     teacher.page.get_by_role("dialog").get_by_role("button", name="End class").click()
-    expect(teacher.page.get_by_text("2 attended")).to_be_visible()
+    attended = teacher.page.locator(".facts > div").filter(has_text="Attended").locator("dd")
+    expect(attended).to_have_text("2")
     for student in students:
         expect(student.page.get_by_text("This class has ended")).to_be_visible()
         expect(student.page.get_by_text("You were here")).to_be_visible()
