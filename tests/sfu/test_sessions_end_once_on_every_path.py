@@ -171,7 +171,8 @@ async def test_who_was_gone_while_the_node_stood_still_ended_then(site: Site, by
         site.node.end_class(str(CLASS_ID), 0)
     else:
         site.node.close_session(student.session_id, CloseSession(fence, "replaced"))
-    assert await ended(site, student.session_id, "disconnected") > 8000
+    # The end lies where the student was last heard, not where the node could say so.
+    assert await ended(site, student.session_id, "disconnected") >= 8900
 
 
 @pytest.mark.parametrize("by", ["beat", "request"])

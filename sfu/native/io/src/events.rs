@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Mutex, MutexGuard};
+use std::time::Instant;
 
 use lectern_core::api::Event;
 
@@ -16,7 +17,7 @@ pub const OTHER_EVENTS_MAX: usize = 65_536;
 
 #[derive(Debug, Default)]
 struct Waiting {
-    events: VecDeque<Event>,
+    events: VecDeque<(Instant, Event)>,
     dtls: usize,
     dtls_dropped: u64,
     others_dropped: u64,
@@ -49,19 +50,22 @@ impl EventQueue {
         }
         let mut waiting = self.lock();
         let was_empty = waiting.events.is_empty();
+        let now = Instant::now();
         for event in events.drain(..) {
-            waiting.put(event);
+            waiting.put(now, event);
         }
         if was_empty && !waiting.events.is_empty() {
             self.ready.set();
         }
     }
 
-    /// Take at most `count_max` events, oldest first.
+    /// Take at most `count_max` events, oldest first. What says how long ago something was says it as of now:
+    /// a loop that stood still finds its events old.
     pub fn take(&self, count_max: usize) -> Vec<Event> {
         let mut waiting = self.lock();
         let count = count_max.min(waiting.events.len());
-        let taken: Vec<Event> = waiting.events.drain(..count).collect();
+        let taken: Vec<Event> =
+            waiting.events.drain(..count).map(|(put_at, event)| aged(event, put_at)).collect();
         waiting.dtls -= taken.iter().filter(|event| is_dtls(event)).count();
         if waiting.events.is_empty() {
             self.ready.clear();
@@ -82,7 +86,7 @@ impl EventQueue {
 }
 
 impl Waiting {
-    fn put(&mut self, event: Event) {
+    fn put(&mut self, now: Instant, event: Event) {
         if is_dtls(&event) {
             if self.dtls >= DTLS_EVENTS_MAX {
                 self.dtls_dropped += 1;
@@ -93,8 +97,15 @@ impl Waiting {
             self.others_dropped += 1;
             return;
         }
-        self.events.push_back(event);
+        self.events.push_back((now, event));
     }
+}
+
+fn aged(mut event: Event, put_at: Instant) -> Event {
+    if let Event::Silent { ms_ago, .. } = &mut event {
+        *ms_ago = ms_ago.saturating_add(put_at.elapsed().as_millis() as u32);
+    }
+    event
 }
 
 fn is_dtls(event: &Event) -> bool {
@@ -128,6 +139,15 @@ mod tests {
         assert_eq!(queue.take(10).len(), 10);
         queue.put(&mut (0..11).map(dtls).collect());
         assert_eq!(queue.dropped(), (1, 0));
+    }
+
+    #[test]
+    fn a_silence_grows_while_it_waits() {
+        let queue = EventQueue::new().unwrap();
+        queue.put(&mut vec![Event::Silent { session: SessionId(1), ms_ago: 8000 }]);
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        let taken = queue.take(usize::MAX);
+        assert!(matches!(taken[..], [Event::Silent { ms_ago: 8030.., .. }]), "{taken:?}");
     }
 
     #[test]
