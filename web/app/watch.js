@@ -1,7 +1,9 @@
 /** The student's page of one link: who are you, has it started, watch, and what went wrong. */
 
 import { attended, linkOf, me } from "../core/api.js";
+import { ATTEMPTS_MAX, waitMs } from "../core/backoff.js";
 import { LecternError, codeOf } from "../core/errors.js";
+import { readable } from "../core/live.js";
 import { Lobby } from "../core/lobby.js";
 import { duration, sentence, t } from "../core/strings.js";
 import { Viewer } from "../core/whep.js";
@@ -39,10 +41,12 @@ async function open(at = performance.now()) {
   askedMs = at;
   stopWaiting();
   if (!("RTCPeerConnection" in globalThis)) return stopAt(null, t("error.title"), t("watch.noWebrtc"));
+  // Asked first: making an offer keeps a browser busy while the answers are on their way.
+  const asked = Promise.all([me(), linkOf(token)]);
   prepare();
   let link;
   try {
-    [user, link] = await Promise.all([me(), linkOf(token)]);
+    [user, link] = await asked;
   } catch (error) {
     return refused(null, error);
   }
@@ -160,16 +164,39 @@ function join(link, options = {}) {
   const { viewer } = /** @type {{viewer: Viewer}} */ (ready);
   ready = null;
   viewer.aim(link.class_id, options);
-  const player = new Player(link, viewer, { token, askedMs });
+  const player = new Player(link, viewer);
   const leave = button(t("watch.leave"), () => player.close("left"), { icon: "leave", kind: "quiet" });
-  page(link, [player.element], [
-    el("div", { class: "bar__live" }, player.facts.element, player.count, leave),
-  ]);
+  const bar = el("div", { class: "bar__live" }, player.count, leave);
   player.addEventListener("closed", (event) => {
     const { reason, error } = /** @type {CustomEvent} */ (event).detail;
     refused(link, error ?? new LecternError(reason, reason));
   });
+  viewer.hearing = surround(player, viewer, link, bar, { token, askedMs });
   void player.open();
+  // Drawn when the offer is on its way.
+  setTimeout(() => page(link, [player.element], [bar]));
+}
+
+/**
+ * Fetch what stands round the picture once that is there, and build it.
+ * @param {Player} player
+ * @param {Viewer} viewer
+ * @param {Link} link
+ * @param {HTMLElement} bar
+ * @param {{token: string, askedMs: number}} how
+ */
+async function surround(player, viewer, link, bar, how, attempt = 0) {
+  await player.calm;
+  const [fetched] = await Promise.allSettled([import("./classroom.js"), readable()]);
+  if (viewer.state === "closed" || attempt === ATTEMPTS_MAX) return;
+  if (fetched.status === "fulfilled") {
+    const { Classroom } = fetched.value;
+    bar.prepend(new Classroom(player, viewer, link, how).facts.element);
+  } else {
+    // The network is gone again; the picture may return before it is tried again.
+    const again = () => surround(player, viewer, link, bar, how, attempt + 1);
+    setTimeout(() => void again(), waitMs(attempt, Math.random));
+  }
 }
 
 /**
