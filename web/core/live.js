@@ -135,7 +135,7 @@ export function teacherOf(message) {
  * @param {RTCPeerConnection} pc
  * @param {(message: Record<string, any>) => void} onMessage
  * @param {() => Promise<unknown>} hearing what arrives is read after this
- * @returns {RTCDataChannel}
+ * @returns {{channel: RTCDataChannel, heard: () => Promise<void>}} heard: what has arrived by now was acted on
  */
 export function openLive(pc, onMessage, hearing) {
   const channel = pc.createDataChannel(LABEL, { ordered: true });
@@ -149,5 +149,5 @@ export function openLive(pc, onMessage, hearing) {
       if (message !== null) onMessage(message);
     });
   });
-  return channel;
+  return { channel, heard: () => before };
 }

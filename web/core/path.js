@@ -21,6 +21,8 @@ const DIRECT_MS_MAX = 2500;
 const RESTART_MS_MAX = 3000;
 // A request that was sent into a network that is gone is no sign of its return: ask again soon.
 const RESTART_REQUEST_MS_MAX = 2500;
+// What reads messages may still be on its way, over a network that is gone.
+const HEARD_MS_MAX = 1500;
 
 /**
  * Edits what browsers have no call for, and says after what messages are read.
@@ -41,6 +43,7 @@ export class Path {
   #owner;
   #liveness = new Liveness();
   #received = new Received();
+  #heard;
   #looking = false;
   #arrived = 0;
 
@@ -52,7 +55,17 @@ export class Path {
   constructor(pc, onMessage, owner) {
     this.pc = pc;
     this.#owner = owner;
-    this.channel = openLive(pc, (message) => onMessage(this, message), () => owner.hearing);
+    const live = openLive(pc, (message) => onMessage(this, message), () => owner.hearing);
+    this.channel = live.channel;
+    this.#heard = live.heard;
+  }
+
+  /** Wait until what has arrived was acted on: a server says why before it closes. */
+  async heard() {
+    await Promise.race([
+      this.#heard(),
+      new Promise((resolve) => setTimeout(resolve, HEARD_MS_MAX)),
+    ]);
   }
 
   get isOpen() {

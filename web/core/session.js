@@ -338,12 +338,11 @@ export class MediaSession extends EventTarget {
    */
   #follow(path) {
     const { pc, channel } = path;
+    const lose = () => void path.heard().then(() => this.#lose(path));
     pc.addEventListener("connectionstatechange", () => {
-      if (pc.connectionState !== "connected" && pc.connectionState !== "connecting") {
-        this.#lose(path);
-      }
+      if (pc.connectionState !== "connected" && pc.connectionState !== "connecting") lose();
     });
-    channel.addEventListener("close", () => this.#lose(path));
+    channel.addEventListener("close", lose);
   }
 
   /**
