@@ -213,6 +213,7 @@ def test_a_short_cut_is_noticed_within_a_second_and_costs_no_session(cut_class: 
     assert [j.problems for j in (cut_class.teacher, cut_class.near, student)] == [[], [], []]
 
 
+@pytest.mark.long
 def test_a_path_that_is_dead_for_good_is_left_by_an_ice_restart(cut_class: CutClass) -> None:
     """The way over UDP dies alone: the server can be asked, and another way is found (TCP)."""
     student = cut_class.far
@@ -235,6 +236,7 @@ def test_a_path_that_is_dead_for_good_is_left_by_an_ice_restart(cut_class: CutCl
     assert len(row["segments"]) == 1
 
 
+@pytest.mark.long
 def test_a_long_cut_is_one_presence_and_shows_nothing_twice(cut_class: CutClass) -> None:
     student, near, teacher = cut_class.far, cut_class.near, cut_class.teacher
     show_people(teacher.page)
