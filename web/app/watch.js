@@ -5,7 +5,7 @@ import { ATTEMPTS_MAX, waitMs } from "../core/backoff.js";
 import { LecternError, codeOf } from "../core/errors.js";
 import { readable } from "../core/live.js";
 import { Lobby } from "../core/lobby.js";
-import { duration, sentence, t } from "../core/strings.js";
+import { counted, duration, sentence, t } from "../core/strings.js";
 import { Viewer } from "../core/whep.js";
 import { button, el } from "./dom.js";
 import { account, chip, frame, notice } from "./frame.js";
@@ -227,7 +227,7 @@ const PAGES = {
   class_ended: ended,
   class_not_live: (link) => wait({ ...link, state: "created" }),
   class_full: (link) => {
-    const text = t("watch.fullHint", { capacity: link.capacity });
+    const text = counted("watch.fullHint", link.capacity);
     const content = notice({ title: t("watch.full"), text, busy: true, actions: [retryButton()] });
     page(link, [content], [user && account(user)]);
     again = setTimeout(() => void open(), FULL_MS * (0.75 + Math.random() / 2));
@@ -237,15 +237,14 @@ const PAGES = {
       el("a", { class: "button button--primary", href: `/teach/${link.class_id}` }, t("watch.ownOpen")),
     ]),
   active_elsewhere: (link, error) => {
-    const title = otherTitle(error);
-    const text = title ? t("watch.elsewhereNamed", { title }) : t("watch.elsewhereHint");
     const takeover = () => {
       askedMs = performance.now();
       join(link, { takeover: true });
     };
-    stopAt(link, t("watch.elsewhere"), text, [
+    stopAt(link, t("watch.elsewhere"), t("watch.elsewhereHint"), [
       button(t("watch.takeover"), takeover, { kind: "primary" }),
     ]);
+    if (error instanceof LecternError) void nameOther(error.extra.class_id);
   },
   replaced: (link) =>
     stopAt(link, t("watch.replaced"), t("watch.replacedHint"), [retryButton(t("watch.takeBack"))]),
@@ -255,13 +254,19 @@ const PAGES = {
 };
 
 /**
- * The other class's title, where the problem names it.
- * @param {unknown} error
+ * Say which class it is that somebody is in.
+ * @param {unknown} classId
  */
-function otherTitle(error) {
-  if (!(error instanceof LecternError)) return "";
-  const other = /** @type {any} */ (error.extra.class ?? error.extra);
-  return typeof other?.title === "string" ? other.title : "";
+async function nameOther(classId) {
+  const said = document.querySelector(".notice__text");
+  try {
+    const { items } = await attended();
+    const other = items.find((item) => item.class_id === classId);
+    if (other === undefined || said === null) return;
+    said.textContent = t("watch.elsewhereNamed", { title: other.title });
+  } catch {
+    // What is said without the name is enough to go on.
+  }
 }
 
 addEventListener("pageshow", (event) => {

@@ -231,8 +231,10 @@ const GERMAN = {
   "watch.deadHint":
     "Vielleicht wurde er ersetzt oder unvollständig kopiert. Bitten Sie Ihre Lehrkraft um den aktuellen Link.",
   "watch.full": "Dieser Kurs ist voll",
-  "watch.fullHint":
-    "Alle {capacity} Plätze sind belegt. Diese Seite tritt von selbst bei, sobald einer frei wird.",
+  "watch.fullHint.one":
+    "Der einzige Platz ist belegt. Diese Seite tritt von selbst bei, sobald er frei wird.",
+  "watch.fullHint.other":
+    "Alle {count} Plätze sind belegt. Diese Seite tritt von selbst bei, sobald einer frei wird.",
   "watch.own": "Das ist Ihr eigener Kurs",
   "watch.ownHint": "Diesen Link benutzen die Teilnehmer. Sie unterrichten auf Ihrer eigenen Seite.",
   "watch.ownOpen": "Ihren Kurs öffnen",

@@ -225,8 +225,10 @@ const ENGLISH = {
   "watch.dead": "This link does not lead to a class",
   "watch.deadHint": "It may have been replaced or cut short. Ask your teacher for the current link.",
   "watch.full": "This class is full",
-  "watch.fullHint":
-    "All {capacity} places are taken. This page joins by itself as soon as one is free.",
+  "watch.fullHint.one":
+    "The only place is taken. This page joins by itself as soon as it is free.",
+  "watch.fullHint.other":
+    "All {count} places are taken. This page joins by itself as soon as one is free.",
   "watch.own": "This is your own class",
   "watch.ownHint": "Students use this link. You teach from your own page.",
   "watch.ownOpen": "Open your class",
@@ -424,7 +426,7 @@ export function t(key, values = {}) {
 }
 
 /**
- * @param {"teach.watching" | "watch.count" | "att.people"} key
+ * @param {"teach.watching" | "watch.count" | "watch.fullHint" | "att.people"} key
  * @param {number} count
  */
 export function counted(key, count) {
