@@ -88,7 +88,20 @@ def test_sessions_end_one_by_one_and_by_a_new_password(
     page.get_by_label("New password").fill("short")
     page.get_by_role("button", name="Change password").click()
     assert page.get_by_label("New password").evaluate("field => field.validity.tooShort")
+    page.get_by_label("Current password").fill("not this one")
     page.get_by_label("New password").fill("another long one")
+    page.get_by_label("New password").press("Enter")
+    expect(page.get_by_role("alert").filter(has_text="current password is wrong")).to_be_visible()
+    page.get_by_label("Current password").fill(PASSWORD)
+    page.get_by_label("New password").fill("password123")
+    page.get_by_label("New password").press("Enter")
+    expect(page.get_by_role("alert").filter(has_text="too easy to guess")).to_be_visible()
+    # Both are masked, and take what a password manager pastes (ASVS 6.2.6, 6.2.7).
+    for label in ("Current password", "New password"):
+        assert page.get_by_label(label).get_attribute("type") == "password"
+    page.get_by_label("New password").fill("")
+    page.get_by_label("New password").focus()
+    page.keyboard.insert_text("another long one")
     page.get_by_label("New password").press("Enter")
     expect(page.get_by_text("The password is changed.")).to_be_visible()
     page.reload()

@@ -48,11 +48,15 @@ function brand() {
 export function account(user) {
   const leave = async () => {
     await signOut();
+    sessionStorage.clear();
     location.assign("/");
   };
   return el(
     "div",
     { class: "account" },
+    user.is_operator
+      ? el("a", { class: "account__page account__operator", href: "/operator" }, t("nav.operator"))
+      : null,
     el("a", { class: "account__page", href: "/dashboard" }, t("nav.dashboard")),
     el(
       "a",
