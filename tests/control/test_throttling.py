@@ -112,7 +112,7 @@ async def test_without_redis_local_buckets_count(caplog: pytest.LogCaptureFixtur
     assert await tries(throttling, "guesser", SCHOOL) == FAILURES_MAX
     await throttling.try_sign_in("ada", SCHOOL)
     await throttling.signed_in("ada", SCHOOL)
-    assert "Redis is away" in caplog.text
+    assert caplog.text.count("Redis is away") == 1  # not for each of them
     await away.close()
 
 
