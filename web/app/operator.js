@@ -118,6 +118,7 @@ function nodeColumns() {
       cell: (node) => [
         el("span", {}, node.addresses.join(", ") || "–"),
         el("span", { class: "table__aside" }, node.id),
+        el("span", { class: "table__aside" }, t("ops.up", { time: moment(node.registered_at) })),
       ],
     },
     {
@@ -131,7 +132,7 @@ function nodeColumns() {
       order: (a, b) => a.sessions - b.sessions,
     },
     {
-      label: t("ops.classes"),
+      label: t("ops.nodeClasses"),
       kind: "number",
       cell: (node) => number(node.classes),
       order: (a, b) => a.classes - b.classes,
@@ -151,8 +152,7 @@ function nodeColumns() {
     {
       label: t("ops.lag"),
       kind: "number",
-      cell: (node) =>
-        t("ops.ms", { loop: rounded(node.loop_lag_ms, 1), media: rounded(node.native_lag_ms, 1) }),
+      cell: (node) => t("ops.ms", { ms: rounded(worst(node), 1) }),
       order: (a, b) => worst(a) - worst(b),
     },
     {
@@ -161,11 +161,13 @@ function nodeColumns() {
       cell: (node) => t("ops.ago", { seconds: rounded(node.silent_s, 0) }),
       order: (a, b) => a.silent_s - b.silent_s,
     },
-    { label: t("ops.since"), kind: "time", cell: (node) => moment(node.registered_at) },
   ];
 }
 
-/** @param {MediaNode} node */
+/**
+ * The later one of Python's loop and the media thread.
+ * @param {MediaNode} node
+ */
 const worst = (node) => Math.max(node.loop_lag_ms, node.native_lag_ms);
 
 /** The fullest classes, or those that were searched for. */
