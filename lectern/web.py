@@ -71,7 +71,7 @@ async def _serve(
     public = aiohttp.web.Application()
     control.add_routes(public)
     signaling.add_routes(public)
-    web.pages.add_routes(public)
+    web.pages.add_routes(public, https=settings.https)
     runners = [_runner(internal), _runner(public)]
     tls = tls_context(settings)
     fresh = _keep_fresh(tls, settings)
