@@ -20,6 +20,7 @@ from sfu.moves import Moves
 from sfu.negotiation import Credentials, Ssrcs, make_answer
 from sfu.outbox import Outbox
 from sfu.presence import How
+from sfu.refusals import Refusals
 from sfu.room import Room
 from sfu.session import Session
 from wire.beat import BeatAnswer, EndReason, HeldSession, Load, Register
@@ -90,6 +91,7 @@ class Node:
         self.url = ""
         self.ready = asyncio.Event()  # listening; registration goes on meanwhile
         self.media = media
+        self.refusals = Refusals()
         self.version = config.version
         self.metrics = NodeMetrics(self)
         self._config = config
@@ -229,6 +231,7 @@ class Node:
             credentials=credentials,
             answer=answer,
             resume=f"{message.session_id}.{secret}",
+            refusals=self.refusals,
             on_connected=self._session_connected,
             on_ended=self._session_ended,
         )

@@ -48,6 +48,8 @@ pub struct Admitted {
     pub keyframe: bool,
     /// The slot drops packets until a keyframe comes.
     pub needs_keyframe: bool,
+    /// Its payload is none of its codec.
+    pub unreadable: bool,
 }
 
 pub struct SlotState {
@@ -116,7 +118,9 @@ impl SlotState {
     pub fn admit(&mut self, packet: &Packet<'_>, spec: &CodecSpec, lost_before: bool) -> Admitted {
         self.awaits_keyframe |= lost_before && self.slot == Slot::Video;
         let glance = self.reader.glance(spec.kind, packet.payload, packet.descriptor);
-        let Some(glance) = glance else { return self.refused() };
+        let Some(glance) = glance else {
+            return Admitted { unreadable: true, ..self.refused() };
+        };
         let Some(codec) = self.codec_index(spec) else { return self.refused() };
         let new_time = self.source_timestamp != Some(packet.timestamp);
         self.source_timestamp = Some(packet.timestamp);
@@ -158,7 +162,7 @@ impl SlotState {
         self.codec = Some(codec);
         self.last = Some((timestamp, packet.arrived));
         self.note_picture(position, timestamp, keyframe, packet.payload.len() as u64);
-        Admitted { stored: true, keyframe, needs_keyframe: false }
+        Admitted { stored: true, keyframe, needs_keyframe: false, unreadable: false }
     }
 
     /// Note a sender report of the current source (its RTP timestamp as sent by the publisher).
@@ -224,7 +228,8 @@ impl SlotState {
     }
 
     fn refused(&self) -> Admitted {
-        Admitted { stored: false, keyframe: false, needs_keyframe: self.awaits_keyframe }
+        let needs_keyframe = self.awaits_keyframe;
+        Admitted { stored: false, keyframe: false, needs_keyframe, unreadable: false }
     }
 
     fn codec_index(&mut self, spec: &CodecSpec) -> Option<u8> {
