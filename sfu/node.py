@@ -110,6 +110,8 @@ class Node:
         self._sessions_made = 0
         self._rooms_made = 0
         self._group: asyncio.TaskGroup | None = None
+        self._media_died = asyncio.Event()
+        self._death: RuntimeError | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._meter = _Meter()
         self._ticked_at_s = time.monotonic()
@@ -143,6 +145,7 @@ class Node:
                 self._group = group
                 beats = group.create_task(self._beats.run())
                 tasks = [beats, group.create_task(self._tick())]
+                tasks.append(group.create_task(self._die_with_media()))
                 if drain is not None:
                     tasks.append(group.create_task(self._drain_when(drain)))
                 self.ready.set()
@@ -159,6 +162,11 @@ class Node:
             await self._internal.stop()
             await self._client.close()
 
+    async def _die_with_media(self) -> None:
+        """End the node when its media thread has died; whoever started us starts us again."""
+        await self._media_died.wait()
+        raise RuntimeError("the node ends with its media thread") from self._death
+
     async def _drain_when(self, asked: asyncio.Event) -> None:
         await asked.wait()
         self._moves.drain()
@@ -174,7 +182,16 @@ class Node:
     # What the native thread tells.
 
     def _take_events(self) -> None:
-        for event in self._media.events():
+        try:
+            events = self._media.events()
+        except RuntimeError as error:
+            # The descriptor stays readable: without this we would come here for ever.
+            asyncio.get_running_loop().remove_reader(self._media.fileno())
+            log.critical("%s", error)
+            self._death = error
+            self._media_died.set()
+            return
+        for event in events:
             if event[0] == "slot":
                 room = self._rooms_by_number.get(event[1])
                 if room is not None:
