@@ -15,7 +15,7 @@ STREAMS_MAX = 16
 # Chunks that came before others, and chunks of unfinished messages: the window is 110 full ones.
 # aiortc's work for a chunk grows with both.
 GAPS_MAX = 256
-UNFINISHED_CHUNKS_MAX = 512
+UNFINISHED_CHUNKS_MAX = 256
 
 
 class Association(RTCSctpTransport):
