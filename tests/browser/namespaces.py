@@ -187,15 +187,17 @@ class LossyLink:
             raise
 
     def set(self, *, far: dict[str, Any] | None = None, near: dict[str, Any] | None = None) -> None:
-        """Treat what goes towards an end from now on: loss (0..1), delay_s, rate_bps, queue_bytes,
-        drop_media (so many of the next packets of media are dropped)."""
+        """Treat what goes towards an end from now on: loss (0..1), delay_s, jitter_s (up to so much more,
+        in order), reorder (0..1) and reorder_s (so many are late by that, and overtaken), rate_bps (None:
+        any), queue_bytes, outage_s (nothing passes for so long from now), drop_media (so many of the next
+        packets of media are dropped)."""
         self._ask({"far": far or {}, "near": near or {}})
 
     def set_both(self, **settings: Any) -> None:
         self.set(far=settings, near=settings)
 
     def counters(self) -> dict[str, dict[str, int]]:
-        """Return by end {forwarded, bytes, lost, media_dropped, overflow}, and what the kernel lost."""
+        """Return by end what became of packets (`tun_link.Direction`), and what the kernel lost."""
         counted = self._ask({})
         for end, space in (("far", self.near), ("near", self.far)):
             path = f"/sys/class/net/{self.DEVICE}/statistics/tx_dropped"

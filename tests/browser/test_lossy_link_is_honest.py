@@ -35,7 +35,7 @@ def send(link: LossyLink, count: int, per_second: float) -> dict[int, float]:
         receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
     receiver.bind((LossyLink.FAR, PORT))
-    receiver.settimeout(1.0)
+    receiver.settimeout(0.4)  # longer than any line here delays
 
     def receive() -> None:
         try:
@@ -107,6 +107,45 @@ def test_a_rate_makes_a_queue_and_a_full_queue_drops(link: LossyLink) -> None:
     assert counted["overflow"] + len(took) == 500
     assert 200 <= counted["overflow"] <= 260
     assert 0.12 <= max(took.values()) <= 0.25  # 20 kB at 1 Mbit/s are 160 ms
+
+
+@pytest.mark.long
+def test_jitter_delays_by_up_to_what_is_said_and_keeps_the_order(link: LossyLink) -> None:
+    link.set(far={"delay_s": 0.02, "jitter_s": 0.1})
+    took = send(link, 300, per_second=20 * 10)
+    assert list(took) == list(range(300))
+    late = sorted(took.values())
+    print(f"20 ms and up to 100: {late[0] * 1e3:.0f}, {late[150] * 1e3:.0f}, {late[-1] * 1e3:.0f}")
+    assert late[0] >= 0.02
+    assert 0.09 <= late[-1] <= 0.14
+    assert statistics.median(late) >= 0.06
+
+
+@pytest.mark.long
+def test_so_many_are_overtaken_by_so_much(link: LossyLink) -> None:
+    link.set(far={"delay_s": 0.01, "reorder": 0.1, "reorder_s": 0.05})
+    took = send(link, 1000, per_second=500)
+    counted = link.counters()["far"]
+    overtaken = [number for number, late_s in took.items() if late_s >= 0.06]
+    came = list(took)
+    print(f"{counted}, {len(overtaken)} came 50 ms later")
+    assert len(took) == 1000 and came != sorted(came)
+    assert 60 <= counted["reordered"] <= 140  # 100 +- 4 deviations
+    assert len(overtaken) >= counted["reordered"]
+    # Whoever was not chosen comes in the order of sending.
+    kept = [number for number in came if took[number] < 0.055]
+    assert kept == sorted(kept)
+
+
+@pytest.mark.long
+def test_nothing_passes_in_an_outage_and_all_of_it_afterwards(link: LossyLink) -> None:
+    link.set(far={"outage_s": 0.5})
+    took = send(link, 500, per_second=500)
+    counted = link.counters()["far"]
+    print(f"500 ms of nothing in 1 s: {len(took)} of 500 came, {counted['outage']} lost")
+    assert counted["outage"] == 500 - len(took)
+    assert 200 <= counted["outage"] <= 255
+    assert list(took) == list(range(counted["outage"], 500))
 
 
 @pytest.mark.long

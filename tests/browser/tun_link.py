@@ -1,4 +1,4 @@
-"""The process of a `LossyLink`: moves packets between two TUN devices, and loses some of them.
+"""The process of a `LossyLink`: moves packets between two TUN devices, and loses, delays or overtakes some.
 
 Stands alone on the standard library, so that it starts at once. It is told how to treat the packets
 by lines of JSON on its standard input, and answers each with a line of counters.
@@ -6,9 +6,9 @@ by lines of JSON on its standard input, and answers each with a line of counters
 
 from __future__ import annotations
 
-import collections
 import ctypes
 import fcntl
+import heapq
 import json
 import os
 import random
@@ -29,26 +29,41 @@ UDP: Final = 17
 
 
 class Direction:
-    """Packets one way: `treat` decides about one, `due` gives back those whose time has come."""
+    """Packets one way: `treat` decides about one, `deliver` writes those whose time has come."""
 
     def __init__(self, seed: int) -> None:
         self.loss = 0.0
         self.delay_s = 0.0
+        self.jitter_s = 0.0  # up to so much more, evenly, without overtaking
+        self.reorder = 0.0  # so many packets are late by reorder_s, and overtaken
+        self.reorder_s = 0.0
         self.rate_bps: float | None = None
         self.queue_bytes = 256 * 1024
         self.drop_media = 0  # of the next datagrams of media, so many are dropped
-        self.counters = {"forwarded": 0, "bytes": 0, "lost": 0, "media_dropped": 0, "overflow": 0}
+        self.counters = dict.fromkeys(
+            ("forwarded", "bytes", "lost", "outage", "media_dropped", "overflow", "reordered"), 0
+        )
         self._random = random.Random(seed)
-        self._waiting: collections.deque[tuple[float, bytes]] = collections.deque()
+        # (when it arrives, its number): a number is given once, so packets are never compared.
+        self._waiting: list[tuple[float, int, bytes]] = []
+        self._number = 0
         self._line_free_at = 0.0
+        self._in_order_at = 0.0
+        self._dead_until = 0.0
 
-    def set(self, settings: dict[str, Any]) -> None:
+    def set(self, settings: dict[str, Any], now: float) -> None:
         for name, value in settings.items():
+            if name == "outage_s":
+                self._dead_until = now + value
+                continue
             if not hasattr(self, name) or name.startswith("_"):
                 raise ValueError(f"a link has no {name}")
             setattr(self, name, value)
 
     def treat(self, packet: bytes, now: float) -> None:
+        if now < self._dead_until:
+            self.counters["outage"] += 1
+            return
         if self.drop_media > 0 and is_media(packet):
             self.drop_media -= 1
             self.counters["media_dropped"] += 1
@@ -68,14 +83,25 @@ class Direction:
         if len(self._waiting) >= WAITING_PACKETS_MAX:
             self.counters["overflow"] += 1
             return
-        self._waiting.append((leaves_at + self.delay_s, packet))
+        self._number += 1
+        heapq.heappush(self._waiting, (self._arrives_at(leaves_at), self._number, packet))
+
+    def _arrives_at(self, leaves_at: float) -> float:
+        arrives_at = leaves_at + self.delay_s
+        if self.jitter_s > 0:
+            arrives_at += self._random.random() * self.jitter_s
+        if self.reorder > 0 and self._random.random() < self.reorder:
+            self.counters["reordered"] += 1
+            return max(arrives_at, self._in_order_at) + self.reorder_s
+        self._in_order_at = max(arrives_at, self._in_order_at)
+        return self._in_order_at
 
     def next_at(self) -> float | None:
         return self._waiting[0][0] if self._waiting else None
 
     def deliver(self, now: float, device: int) -> None:
         while self._waiting and self._waiting[0][0] <= now:
-            _, packet = self._waiting.popleft()
+            _, _, packet = heapq.heappop(self._waiting)
             os.write(device, packet)
             self.counters["forwarded"] += 1
             self.counters["bytes"] += len(packet)
@@ -134,7 +160,7 @@ def main(near: str, far: str, name: str, seed: int) -> None:
             if not line:
                 return
             for end, settings in json.loads(line).items():
-                towards[end].set(settings)
+                towards[end].set(settings, time.monotonic())
             print(json.dumps({end: way.counters for end, way in towards.items()}), flush=True)
 
 
