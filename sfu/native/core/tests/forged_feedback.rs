@@ -1,18 +1,21 @@
-//! Transport-wide feedback that lies, or comes in storms: it changes what its sender gets, and nothing else.
+//! Feedback that lies, or comes in storms: it changes what its sender gets, and nothing else.
 
 mod world;
 
 use lectern_core::ids::Ssrc;
+use lectern_core::rtcp;
 use lectern_core::twcc::Recorder;
 use world::*;
 
 const TRANSPORT_CC: u8 = 5;
+/// Of the picture at the one who lies.
+const VIEWER_VIDEO: u32 = 0x9008;
 
 /// Writes one forged feedback of a round.
 type Forge = fn(u32, &mut Vec<u8>);
 
 /// What the other viewer gets while the first one lies: times and bytes.
-fn others_share(forge: Option<Forge>) -> (Vec<(u64, usize)>, World, Peer) {
+fn others_share(forge: Option<Forge>) -> (Vec<(u64, usize)>, World, Peer, Peer) {
     let mut world = World::new();
     let mut teacher = Peer::join(&mut world, 1);
     teacher.publish(&mut world);
@@ -47,7 +50,7 @@ fn others_share(forge: Option<Forge>) -> (Vec<(u64, usize)>, World, Peer) {
         liar.forget_taken();
         other.forget_taken();
     }
-    (share, world, liar)
+    (share, world, liar, teacher)
 }
 
 fn counter(world: &World, peer: &Peer, name: &str) -> u64 {
@@ -97,7 +100,7 @@ fn lies_and_storms_change_nothing_for_the_others_and_cost_bounded_work() {
         }),
     ];
     for (name, forge) in forges {
-        let (share, world, liar) = others_share(Some(forge));
+        let (share, world, liar, _) = others_share(Some(forge));
         assert_eq!(share, fair, "{name}");
         let rate = counter(&world, &liar, "rate_bps");
         assert!((100_000..=20_000_000).contains(&rate), "{name}: {rate}");
@@ -105,5 +108,49 @@ fn lies_and_storms_change_nothing_for_the_others_and_cost_bounded_work() {
         let heard = counter(&world, &liar, "feedback_packets");
         assert!(heard <= (15 * 100 + 40) * 40, "{name}: {heard}");
         assert!(counter(&world, &liar, "packets_out") < 2 * 300 * 11 + 2000, "{name}");
+    }
+}
+
+/// Receiver Estimated Maximum Bitrate (draft-alvestrand-rmcat-remb-03): `mantissa` times 2 to the `exponent`.
+fn remb(out: &mut Vec<u8>, exponent: u8, mantissa: u32) {
+    out.extend_from_slice(&[0x8f, 206, 0, 5, 0, 0, 0, 1, 0, 0, 0, 0]);
+    out.extend_from_slice(b"REMB");
+    out.extend_from_slice(&[1, exponent << 2 | (mantissa >> 16) as u8]);
+    out.extend_from_slice(&(mantissa as u16).to_be_bytes());
+    out.extend_from_slice(&VIEWER_VIDEO.to_be_bytes());
+}
+
+/// Full Intra Requests (RFC 5104 section 4.3.1), each with a number of its own.
+fn fir(out: &mut Vec<u8>, number: u8) {
+    out.extend_from_slice(&[0x84, 206, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0]);
+    out.extend_from_slice(&VIEWER_VIDEO.to_be_bytes());
+    out.extend_from_slice(&[number, 0, 0, 0]);
+}
+
+#[test]
+fn storms_of_other_feedback_change_nothing_for_the_others_either() {
+    let (fair, world, _, teacher) = others_share(None);
+    let asked_by_others = counter(&world, &teacher, "keyframes_asked");
+    let forges: [(&str, Forge); 6] = [
+        ("REMB of nothing", |_, out| remb(out, 0, 0)),
+        ("REMB of everything", |_, out| remb(out, 63, 0x3ffff)),
+        ("REMB that jumps", |n, out| remb(out, (n % 64) as u8, n * 7919 & 0x3ffff)),
+        ("NACKs of everything", |n, out| {
+            let first = (n * 251) as u16;
+            let all: Vec<u16> = (0..250).map(|k| first.wrapping_add(k)).collect();
+            rtcp::nack(out, Ssrc(1), Ssrc(VIEWER_VIDEO), &all);
+        }),
+        ("PLIs", |_, out| rtcp::pli(out, Ssrc(1), Ssrc(VIEWER_VIDEO))),
+        ("FIRs", |n, out| fir(out, n as u8)),
+    ];
+    for (name, forge) in forges {
+        let (share, world, liar, teacher) = others_share(Some(forge));
+        assert_eq!(share, fair, "{name}");
+        let asked = counter(&world, &teacher, "keyframes_asked");
+        // In 15 s, one in 5 s whatever comes.
+        assert!(asked <= asked_by_others + 3, "{name}: {asked}, {asked_by_others} without it");
+        // Its own share may grow by what repairs are allowed, a third and a burst.
+        let out = counter(&world, &liar, "packets_out");
+        assert!(out < 2 * 300 * 11 + 2000, "{name}: {out}");
     }
 }
