@@ -31,6 +31,7 @@ ANSWER_TIMEOUT_S = 15.0
 END_TIMEOUT_S = 10.0
 VP8_PAYLOAD_TYPE = 96
 MOUNTPOINT = ROOM = 1
+VIDEO_MID = "0"  # the first section of every publisher here
 TRANSPORT_CC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 
@@ -80,6 +81,8 @@ room-{room}: {{
     publishers = 1
     bitrate = 0
     videocodec = "vp8"
+    audiocodec = "opus"
+    opus_fec = true
     notify_joining = false
 }}
 """
@@ -173,28 +176,37 @@ class JanusVideoRoom(Janus):
     name = "janus-videoroom"
     plugin = "janus.plugin.videoroom"
     _feed = 0
+    # A browser publishes (`publish`): the generator's teacher has to teach somebody else.
+    is_fed_elsewhere = False
 
-    def open_source(self, port: int) -> Seat:
+    def open_source(self, port: int) -> Seat | PlainSource:
+        ssrc = new_ssrc()
+        if self.is_fed_elsewhere:
+            return PlainSource(ssrc, "127.0.0.1", self._media_port)
+        answer = self.publish(_offer(ssrc, self._address, port))
+        return Seat(ssrc, _remote(answer), TRANSPORT_CC_ID)
+
+    def publish(self, offer: str) -> str:
+        """Feed the room from whoever offers this; return the answer."""
         handle = self._api.attach(self.plugin)
         joined = self._api.event(handle, {"request": "join", "ptype": "publisher", "room": ROOM})
         self._feed = joined["plugindata"]["data"]["id"]
-        ssrc = new_ssrc()
-        answer = self._api.message(
-            handle, {"request": "publish"}, _offer(ssrc, self._address, port), kind="offer"
-        )
-        return Seat(ssrc, _remote(answer), TRANSPORT_CC_ID)
+        return self._api.message(handle, {"request": "publish"}, offer, kind="offer")
+
+    def watch(self, *, mid: str | None = None) -> tuple[int, str]:
+        """Subscribe to all of the feed, or to a section of the publisher's; return handle and offer."""
+        handle = self._api.attach(self.plugin)
+        stream = {"feed": self._feed} | ({} if mid is None else {"mid": mid})
+        body = {"request": "join", "ptype": "subscriber", "room": ROOM, "streams": [stream]}
+        return handle, self._api.message(handle, body)
+
+    def start(self, handle: int, answer: str) -> None:
+        """Begin to send to a subscriber who has answered."""
+        self._api.message(handle, {"request": "start"}, answer, awaits_offer=False)
 
     def open_viewer(self, port: int) -> Seat:
-        handle = self._api.attach(self.plugin)
-        body = {
-            "request": "join",
-            "ptype": "subscriber",
-            "room": ROOM,
-            "streams": [{"feed": self._feed}],
-        }
-        offer = self._api.message(handle, body)
-        answer = _answer(offer, self._address, port)
-        self._api.message(handle, {"request": "start"}, answer, awaits_offer=False)
+        handle, offer = self.watch(mid=VIDEO_MID)
+        self.start(handle, _answer(offer, self._address, port))
         return _seat(offer)
 
 

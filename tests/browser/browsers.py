@@ -98,11 +98,16 @@ def chromium_context(browser: Browser, **options: Any) -> BrowserContext:
 
 
 def open_source(
-    context: BrowserContext, url: str, *, colour: str = "red", hertz: int = SCREEN_HERTZ
+    context: BrowserContext,
+    url: str,
+    *,
+    colour: str = "red",
+    hertz: int = SCREEN_HERTZ,
+    options: str = "",
 ) -> Page:
-    """Open the tab that will be shared and start its tone with a click."""
+    """Open the tab that will be shared and start its tone with a click; `options`: "&fps=15&text", say."""
     page = context.new_page()
-    page.goto(f"{url}/source.html?colour={colour}&hertz={hertz}")
+    page.goto(f"{url}/source.html?colour={colour}&hertz={hertz}{options}")
     page.mouse.click(10, 10)
     page.wait_for_function("source.tone !== null && source.counter > 0")
     return page

@@ -19,3 +19,17 @@ export const COLOURS = {
 export const counterAt = (epochMs) => Math.floor(epochMs / TICK_MS) % COUNTER_MODULUS;
 
 export const checksumOf = (counter) => ((counter >> 8) ^ (counter & 255) ^ 0xa5) & 255;
+
+/** Where a line of text stands that is another for each counter, away from the middles of the cells. */
+export const TEXT = { x: 16, y: 128, step: 14, length: 20, font: "16px monospace", glyphs: "0123456789ABCDEF" };
+
+/** The text that stands there, by a linear congruence that has no pattern an encoder could use. */
+export function textOf(counter) {
+  let state = counter + 1;
+  let text = "";
+  for (let at = 0; at < TEXT.length; at += 1) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    text += TEXT.glyphs[state >>> 28];
+  }
+  return text;
+}

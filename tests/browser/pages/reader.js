@@ -35,6 +35,49 @@ globalThis.reader = (() => {
     return { counter, colour: nearest(pixel(27)), age_ms: age * TICK_MS };
   }
 
+  const TEXT = { x: 16, y: 128, step: 14, length: 20, font: "16px monospace", glyphs: "0123456789ABCDEF" };
+  const page = new OffscreenCanvas(TEXT.x + TEXT.step * TEXT.length, 24).getContext("2d", {
+    alpha: false,
+    willReadFrequently: true,
+  });
+  let shapes = null;
+
+  /** What the line of text in the picture says, glyph by glyph the likeliest: {text, wanted, right}. */
+  function text(video) {
+    const { counter, problem } = picture(video);
+    if (problem) return { problem };
+    const { width, height } = page.canvas;
+    shapes ??= [...TEXT.glyphs].map((glyph) => {
+      page.fillStyle = "#ffffff";
+      page.fillRect(0, 0, width, height);
+      page.fillStyle = "#000000";
+      page.font = TEXT.font;
+      page.fillText(glyph, 0, 18);
+      return lights(0);
+    });
+    const scale = video.videoWidth / 1280;
+    page.drawImage(video, 0, (TEXT.y - 18) * scale, width * scale, height * scale, 0, 0, width, height);
+    let read = "";
+    for (let at = 0; at < TEXT.length; at += 1) {
+      const seen = lights(TEXT.x + at * TEXT.step);
+      const away = shapes.map((shape) => shape.reduce((sum, light, i) => sum + (light - seen[i]) ** 2, 0));
+      read += TEXT.glyphs[away.indexOf(Math.min(...away))];
+    }
+    let state = counter + 1;
+    let wanted = "";
+    for (let at = 0; at < TEXT.length; at += 1) {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      wanted += TEXT.glyphs[state >>> 28];
+    }
+    const right = [...read].filter((glyph, at) => glyph === wanted[at]).length;
+    return { text: read, wanted, right: right / TEXT.length };
+  }
+
+  function lights(x) {
+    const { data } = page.getImageData(x, 0, TEXT.step, page.canvas.height);
+    return Float32Array.from({ length: data.length / 4 }, (_, i) => data[4 * i + 1]);
+  }
+
   function nearest(seen) {
     const distance = (name) =>
       COLOURS[name].reduce((sum, value, i) => sum + (value - seen[i]) ** 2, 0);
@@ -86,5 +129,5 @@ globalThis.reader = (() => {
     return pictures;
   }
 
-  return { picture, tone, follow };
+  return { picture, tone, follow, text };
 })();

@@ -23,6 +23,8 @@ pub struct Arrived {
     pub late: u64,
     /// Viewers that have got as many as they should, or more.
     pub complete: usize,
+    /// The longest time that one of them had no packet.
+    pub gap_ns_max: u64,
 }
 
 pub struct Crowd {
@@ -98,6 +100,7 @@ impl Crowd {
                 sum.missing += one.missing;
                 sum.late += one.late;
                 sum.complete += usize::from(one.received >= each);
+                sum.gap_ns_max = sum.gap_ns_max.max(one.gap_ns_max);
             }
         }
         (media, floor, &mut self.shared.tally)

@@ -216,6 +216,7 @@ impl Bench {
                 ("packets_missing", media.missing),
                 ("packets_late", media.late),
                 ("viewers_complete", media.complete as u64),
+                ("gap_us_max", media.gap_ns_max / 1000),
                 ("packets_opened", tally.opened),
                 ("packets_failed", tally.failed),
                 ("packets_strange", tally.strange),

@@ -13,11 +13,17 @@ pub struct Sequences {
     pub missing: u64,
     /// Came after a later one; counted as missing before.
     pub late: u64,
+    came_ns: Option<u64>,
+    /// The longest time without a packet.
+    pub gap_ns_max: u64,
 }
 
 impl Sequences {
-    pub fn note(&mut self, sequence: u16) {
+    /// `came_ns` is the kernel's stamp.
+    pub fn note(&mut self, sequence: u16, came_ns: u64) {
         self.received += 1;
+        let before = self.came_ns.replace(came_ns);
+        self.gap_ns_max = before.map_or(0, |ns| came_ns.saturating_sub(ns)).max(self.gap_ns_max);
         let Some(highest) = self.highest else {
             self.highest = Some(u32::from(sequence));
             return;
@@ -81,12 +87,12 @@ mod tests {
         for first in [0u16, 1, 0x7FFF, 0x8000, 0xFFFE, 0xFFFF] {
             let mut sequences = Sequences::default();
             for offset in [0u16, 1, 4, 5, 2, 6] {
-                sequences.note(first.wrapping_add(offset));
+                sequences.note(first.wrapping_add(offset), u64::from(offset) * 10);
             }
             assert_eq!((sequences.received, sequences.missing, sequences.late), (6, 1, 1));
             assert_eq!(sequences.highest(), Some(u32::from(first) + 6));
             sequences.begin();
-            sequences.note(first.wrapping_add(8));
+            sequences.note(first.wrapping_add(8), 500);
             assert_eq!((sequences.received, sequences.missing), (1, 1), "a gap between two counts");
         }
     }

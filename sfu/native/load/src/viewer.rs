@@ -162,7 +162,7 @@ impl Viewer {
         self.turn += 1;
         let opens = self.turn % load.open_every == 0;
         if header.ssrc == floor::SSRC {
-            self.floor.note(header.sequence);
+            self.floor.note(header.sequence, stamp.0);
             if opens {
                 let label =
                     floor::open(&self.floor_key, &header, datagram).and_then(pattern::check);
@@ -182,7 +182,7 @@ impl Viewer {
         if again {
             return; // The node finds out what the line takes.
         }
-        self.media.note(header.sequence);
+        self.media.note(header.sequence, stamp.0);
         if opens {
             let opened = self.connection.opener.open_rtp(datagram, &header);
             let payload = opened.and_then(|(length, _)| rtp::payload(&header, &datagram[..length]));
