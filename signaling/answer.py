@@ -6,7 +6,7 @@ import ipaddress
 import secrets
 
 from signaling import sdp
-from signaling.offer import SIMULCAST_EXTENSIONS
+from signaling.offer import AUDIO_CODECS, SIMULCAST_EXTENSIONS
 from signaling.sdp import OfferedSection, ReadOffer
 from wire.session import Answer, Candidate, Section
 
@@ -144,7 +144,7 @@ def _codec_lines(section: OfferedSection, media: Section) -> list[str]:
     for codec in media.codecs:
         number = codec.payload_type
         # Browsers write "opus" in lower case and compare names without case (RFC 8866 6.6).
-        name = "opus" if codec.name == "OPUS" else codec.name
+        name = codec.name.lower() if codec.name in AUDIO_CODECS else codec.name
         channels = f"/{codec.channels}" if codec.channels > 1 else ""
         lines.append(f"a=rtpmap:{number} {name}/{codec.clock_rate}{channels}")
         lines += [f"a=rtcp-fb:{number} {text}" for text in (section.feedback or {})[number]]

@@ -24,7 +24,8 @@ Role = Literal["publisher", "viewer"]
 
 # The order of preference: every browser encodes and decodes VP8, then by reach.
 VIDEO_CODECS = ("VP8", "H264", "AV1", "VP9")
-AUDIO_CODECS = ("OPUS",)
+# RED (RFC 2198) carries Opus twice. Which of them a teacher sends is the order of the own offer.
+AUDIO_CODECS = ("OPUS", "RED")
 AUDIO_SLOTS: tuple[Slot, ...] = ("mic", "screen_audio")
 FEEDBACK = ("nack", "nack pli", "ccm fir", "transport-cc")
 EXTENSIONS = (
@@ -296,8 +297,22 @@ def _codecs(kind: str, formats: str, text: str) -> Codecs:
                 transport_cc="transport-cc" in kept,
             )
         )
-    codecs.sort(key=lambda codec: order.index(codec.name))  # stable: the offer's order within
-    return tuple(codecs), feedback
+    if kind == "audio":
+        codecs = _playable_sound(codecs)
+    else:
+        codecs.sort(key=lambda codec: order.index(codec.name))  # stable: the offer's order within
+    return tuple(codecs), {codec.payload_type: feedback[codec.payload_type] for codec in codecs}
+
+
+def _playable_sound(codecs: list[Codec]) -> list[Codec]:
+    """Return them without RED whose copies are not of one Opus that is offered as well."""
+    opus = {str(codec.payload_type) for codec in codecs if codec.name == "OPUS"}
+
+    def is_playable(codec: Codec) -> bool:
+        carried = set(codec.fmtp.split("/"))
+        return codec.name == "OPUS" or (len(carried) == 1 and carried <= opus)
+
+    return [codec for codec in codecs if is_playable(codec)]
 
 
 _codecs_cached = functools.lru_cache(CODECS_CACHED_MAX)(_codecs)

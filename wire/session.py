@@ -32,7 +32,7 @@ Slot = Literal["video", "mic", "screen_audio"]
 class Codec:
     """One codec of a section as offered, under the offerer's payload types (RFC 8866 rtpmap/fmtp)."""
 
-    name: str  # as in rtpmap, upper case: VP8, H264, AV1, VP9, OPUS
+    name: str  # as in rtpmap, upper case: VP8, H264, AV1, VP9, OPUS, RED
     payload_type: int
     clock_rate: int  # Hz
     channels: int = 1

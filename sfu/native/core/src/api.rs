@@ -34,6 +34,8 @@ pub enum CodecKind {
     H264,
     Av1,
     Opus,
+    /// Opus with copies of earlier packets (RFC 2198).
+    Red,
     Other,
 }
 

@@ -7,6 +7,7 @@ pub mod av1;
 pub mod dependency;
 pub mod fit;
 pub mod h264;
+pub mod red;
 pub mod vp8;
 pub mod vp9;
 
@@ -51,9 +52,8 @@ impl Reader {
             CodecKind::Vp9 => self.of_vp9(&vp9::parse(payload)?),
             CodecKind::H264 => of_h264(h264::parse(payload)?),
             CodecKind::Av1 => of_av1(av1::parse(payload)?),
-            CodecKind::Opus | CodecKind::Other => {
-                Glance { starts_frame: Some(true), starts_keyframe: true, ..Glance::default() }
-            }
+            CodecKind::Opus | CodecKind::Other => of_sound(),
+            CodecKind::Red => red::own_block(payload).map(|_| of_sound())?,
         };
         if let Some(read) = self.read_descriptor(descriptor) {
             glance.described = true;
@@ -137,6 +137,10 @@ impl PictureGroup {
 /// RTP may be padded up to a common size only where both Chromium and Firefox were seen to accept it.
 pub fn may_pad(kind: CodecKind) -> bool {
     matches!(kind, CodecKind::Vp8 | CodecKind::Av1)
+}
+
+fn of_sound() -> Glance {
+    Glance { starts_frame: Some(true), starts_keyframe: true, ..Glance::default() }
 }
 
 fn of_vp8(read: &vp8::Descriptor) -> Glance {

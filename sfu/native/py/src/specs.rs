@@ -177,12 +177,13 @@ pub fn profile_of(name: &str) -> PyResult<Profile> {
 }
 
 fn codec_kind(name: &str) -> CodecKind {
-    const KINDS: [(&str, CodecKind); 5] = [
+    const KINDS: [(&str, CodecKind); 6] = [
         ("VP8", CodecKind::Vp8),
         ("VP9", CodecKind::Vp9),
         ("H264", CodecKind::H264),
         ("AV1", CodecKind::Av1),
         ("OPUS", CodecKind::Opus),
+        ("RED", CodecKind::Red),
     ];
     let known = KINDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
     known.map_or(CodecKind::Other, |&(_, kind)| kind)

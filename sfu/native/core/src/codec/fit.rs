@@ -1,11 +1,18 @@
 //! Whether what one side sends is what the other side can decode, by their fmtp lines.
 
+use super::red;
 use crate::api::{CodecKind, CodecSpec};
 
 /// How well what was announced as `ours` suits a decoder that was offered as `theirs`: the highest is
 /// the payload type to use. None: it cannot be decoded there.
 pub fn fit(theirs: &CodecSpec, ours: &CodecSpec) -> Option<u8> {
-    if theirs.kind != ours.kind || theirs.clock_rate != ours.clock_rate {
+    if theirs.clock_rate != ours.clock_rate {
+        return None;
+    }
+    if (theirs.kind, ours.kind) == (CodecKind::Opus, CodecKind::Red) {
+        return Some(0); // stripped of its copies
+    }
+    if theirs.kind != ours.kind {
         return None;
     }
     let same = |name: &str| number(theirs, name) == number(ours, name);
@@ -16,6 +23,7 @@ pub fn fit(theirs: &CodecSpec, ours: &CodecSpec) -> Option<u8> {
         // AOM, RTP Payload Format For AV1, section 7.2.3: profile is 0 where it is not named.
         CodecKind::Av1 => same("profile").then_some(0),
         CodecKind::Vp8 | CodecKind::Opus => Some(0),
+        CodecKind::Red => red::carries(&theirs.fmtp).map(|_| 1),
         CodecKind::Other => None,
     }
 }
@@ -143,6 +151,16 @@ mod tests {
         assert!(fits(CodecKind::Vp8, "max-fs=12288;max-fr=60", ""));
         assert!(!fits(CodecKind::Other, "", ""));
         assert!(fit(&spec(CodecKind::Vp8, ""), &spec(CodecKind::Vp9, "")).is_none());
+    }
+
+    #[test]
+    fn redundant_sound_suits_who_offers_it_and_is_stripped_for_others() {
+        let red = |fmtp| spec(CodecKind::Red, fmtp);
+        assert_eq!(fit(&red("96/96"), &red("111/111")), Some(1));
+        assert_eq!(fit(&spec(CodecKind::Opus, ""), &red("111/111")), Some(0));
+        assert_eq!(fit(&red("111/111"), &spec(CodecKind::Opus, "")), None);
+        assert_eq!(fit(&red("96/97"), &red("111/111")), None, "blocks of two kinds");
+        assert_eq!(fit(&spec(CodecKind::Vp8, ""), &red("111/111")), None);
     }
 
     #[test]

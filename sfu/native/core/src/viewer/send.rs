@@ -179,10 +179,10 @@ impl Viewer {
         while let (Some(meta), Some(length)) =
             (slot.ring.meta(position), slot.ring.payload_length(position))
         {
-            if sink.payload_type(meta.codec, &slot.codecs).is_none() {
+            let Some(form) = sink.form(meta.codec, &slot.codecs) else {
                 position += 1;
                 continue;
-            }
+            };
             if silenced {
                 self.counters.sound_left_out += 1;
                 position += 1;
@@ -194,6 +194,11 @@ impl Viewer {
                 position += 1;
                 continue;
             }
+            let length = if is_picture {
+                length
+            } else {
+                slot.ring.get(position).map_or(length, |(_, payload)| form.part(payload).len())
+            };
             let bytes = sink.header_bytes(&slot.ring, position) + length;
             // Sound does not wait for the line; pictures make up for it.
             let goes = !is_picture || (may_go && self.pacer.fits(planned));
@@ -288,11 +293,11 @@ impl Viewer {
         let slot = &slots[sink.spec.slot as usize];
         let (meta, payload) =
             slot.ring.get(item.position).expect("planned packets are in the ring");
-        let (payload_type, repair_type) =
-            sink.payload_types[usize::from(meta.codec)].expect("planned packets have a codec");
+        let form = sink.known_form(meta.codec).expect("planned packets have a codec");
+        let payload = form.part(payload);
         let payload_type = match item.repair_of {
-            Some(_) => repair_type.unwrap_or(payload_type),
-            None => payload_type,
+            Some(_) => form.rtx_payload_type.unwrap_or(form.payload_type),
+            None => form.payload_type,
         };
         if item.repair_of.is_none() && std::mem::take(&mut sink.begins) {
             let first_picture = sink.first_sent.is_none() || self.unconfirmed.is_some();
@@ -347,6 +352,7 @@ impl Viewer {
         let payload_start = out.bytes.len();
         out.bytes.extend_from_slice(payload);
         item.shift.apply(&mut out.bytes[payload_start..]);
+        form.relabel(&mut out.bytes[payload_start..]);
         if padding > 0 {
             out.bytes.resize(out.bytes.len() + padding, 0);
             *out.bytes.last_mut().expect("just padded") = padding as u8;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::api::{CodecKind, CodecSpec, SinkSpec};
 use crate::codec::fit::fit;
+use crate::codec::red;
 use crate::codec::vp8::Shift;
 use crate::ids::Time;
 use crate::numbering::Numbering;
@@ -14,6 +15,56 @@ use crate::srtp::{SealedStream, Sealer};
 
 /// A viewer that cannot keep up costs the whole class a keyframe no more often than this.
 const WISH_INTERVAL_MIN: Duration = Duration::from_secs(15);
+
+/// How what flows in a codec is sent to this viewer.
+#[derive(Clone, Copy, Debug)]
+pub struct Form {
+    pub payload_type: u8,
+    pub rtx_payload_type: Option<u8>,
+    redundancy: Redundancy,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Redundancy {
+    /// The codec has none.
+    None,
+    /// Copies of earlier sound are left out.
+    Stripped,
+    /// They go along, under the viewer's own payload type.
+    Kept(u8),
+}
+
+impl Form {
+    /// The part of a stored payload that goes out.
+    pub fn part<'a>(&self, payload: &'a [u8]) -> &'a [u8] {
+        match self.redundancy {
+            Redundancy::Stripped => &payload[red::own_block(payload).unwrap_or(0)..],
+            Redundancy::None | Redundancy::Kept(_) => payload,
+        }
+    }
+
+    /// Change what went out to what the viewer knows.
+    pub fn relabel(&self, payload: &mut [u8]) {
+        if let Redundancy::Kept(payload_type) = self.redundancy {
+            red::relabel(payload, payload_type);
+        }
+    }
+
+    fn of(theirs: &CodecSpec, ours: &CodecSpec) -> Form {
+        let redundancy = match (ours.kind, theirs.kind) {
+            (CodecKind::Red, CodecKind::Red) => {
+                red::carries(&theirs.fmtp).map_or(Redundancy::None, Redundancy::Kept)
+            }
+            (CodecKind::Red, _) => Redundancy::Stripped,
+            _ => Redundancy::None,
+        };
+        Form {
+            payload_type: theirs.payload_type,
+            rtx_payload_type: theirs.rtx_payload_type,
+            redundancy,
+        }
+    }
+}
 
 pub struct Sink {
     pub spec: SinkSpec,
@@ -31,8 +82,8 @@ pub struct Sink {
     /// Whether the viewer can decode what flows now, and what was said about that.
     pub plays: bool,
     pub plays_said: bool,
-    /// By the slot's codec index: our payload type and that of its retransmissions.
-    pub payload_types: Vec<Option<(u8, Option<u8>)>>,
+    /// By the slot's codec index.
+    forms: Vec<Option<Form>>,
     pub first_sent: Option<Time>,
     /// The next packet begins a picture again or for the first time.
     pub begins: bool,
@@ -71,7 +122,7 @@ impl Sink {
             numbering: Numbering::new(),
             plays: true,
             plays_said: true,
-            payload_types: Vec::new(),
+            forms: Vec::new(),
             first_sent: None,
             begins: false,
             began: None,
@@ -131,7 +182,7 @@ impl Sink {
     /// Note whether what flows now can be decoded.
     pub fn judge(&mut self, slot: &SlotState) {
         if let Some(codec) = slot.codec() {
-            self.plays = self.payload_type(codec, &slot.codecs).is_some();
+            self.plays = self.form(codec, &slot.codecs).is_some();
         }
     }
 
@@ -146,17 +197,22 @@ impl Sink {
         }
     }
 
-    /// The viewer's payload type for the slot's codec `index`; None where it cannot decode it.
-    pub fn payload_type(&mut self, index: u8, codecs: &[CodecSpec]) -> Option<u8> {
+    /// How the slot's codec `index` is sent to the viewer; None where it cannot decode it.
+    pub fn form(&mut self, index: u8, codecs: &[CodecSpec]) -> Option<Form> {
         let fits = |ours: &CodecSpec| {
             let theirs = self.spec.codecs.iter().rev();
             // The first of the best, which is the viewer's own order.
             let best = theirs.filter_map(|t| Some((fit(t, ours)?, t))).max_by_key(|(n, _)| *n)?;
-            Some((best.1.payload_type, best.1.rtx_payload_type))
+            Some(Form::of(best.1, ours))
         };
-        let known = self.payload_types.len();
-        self.payload_types.extend(codecs[known..].iter().map(fits));
-        self.payload_types[usize::from(index)].map(|(payload_type, _)| payload_type)
+        let known = self.forms.len();
+        self.forms.extend(codecs[known..].iter().map(fits));
+        self.forms[usize::from(index)]
+    }
+
+    /// The same of a codec that was asked for before.
+    pub fn known_form(&self, index: u8) -> Option<Form> {
+        self.forms[usize::from(index)]
     }
 }
 
