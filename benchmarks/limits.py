@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import resource
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 from benchmarks.registry import BenchmarkError
 
@@ -26,3 +29,20 @@ def require(bounds: Iterable[tuple[str, bool]]) -> None:
     for name, holds in bounds:
         if not holds:
             raise BenchmarkError(f"{name} is out of bounds.")
+
+
+def need_browsers() -> None:
+    """Make the tests' browsers, pages and lines importable; BenchmarkError where they are not here.
+
+    They are no part of what is installed.
+    """
+    root = str(Path(__file__).resolve().parents[1])
+    if root not in sys.path:
+        sys.path.append(root)
+    for needed in ("tests.browser", "playwright"):
+        try:
+            missing = importlib.util.find_spec(needed) is None
+        except ModuleNotFoundError:
+            missing = True
+        if missing:
+            raise BenchmarkError(f"{needed} is missing: run it in a checkout, after make setup.")

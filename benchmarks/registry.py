@@ -34,6 +34,7 @@ SUMMARIES: dict[str, str] = {
     "comments": "what comments cost a node, from many writers to thousands of readers",
     "compare": "what a packet costs us, and what it costs Janus, in one run",
     "lines": "what a student in a real Chromium sees on bad lines, and beside Janus",
+    "encodings": "what a screen costs a real Chromium in each codec and layering, and how sharp it is",
     "join": "what a join costs a node, when the picture comes, and what others notice",
     "density": "memory and processor time of a node for each viewer of a still class",
     "capacity": "how many viewers a node carries here, and what gives way first",

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
-import sys
 
-from benchmarks.limits import require
+from benchmarks.limits import need_browsers, require
 from benchmarks.lines.rows import ROWS
-from benchmarks.native import WORKSPACE
 from benchmarks.registry import Benchmark, BenchmarkError
 from benchmarks.report import Report
 
@@ -67,17 +64,7 @@ def run(options: argparse.Namespace, report: Report) -> None:
             raise BenchmarkError(f"There is no line {name!r}: it is one of {', '.join(ROWS)}.")
     if os.geteuid() != 0:
         raise BenchmarkError("Network namespaces need root.")
-    # The pages and the line are those of the tests, which are no part of what is installed.
-    root = str(WORKSPACE.parents[1])
-    if root not in sys.path:
-        sys.path.append(root)
-    for needed in ("tests.browser", "playwright"):
-        try:
-            missing = importlib.util.find_spec(needed) is None
-        except ModuleNotFoundError:
-            missing = True
-        if missing:
-            raise BenchmarkError(f"{needed} is missing: run it in a checkout, after make setup.")
+    need_browsers()
     from benchmarks.lines import play
     from benchmarks.lines import sites as known
 

@@ -124,7 +124,7 @@ def _wait_until(at_s: float) -> None:
 
 
 def _pressure_us() -> int:
-    """Return for how long something has waited for a processor, of all time (Documentation/accounting/psi)."""
+    """Return for how long something has waited for a processor, since boot (kernel's accounting/psi)."""
     with open("/proc/pressure/cpu") as lines:
         return int(lines.readline().rpartition("total=")[2])
 

@@ -3,7 +3,7 @@
 import { captureScreen, silenceOf } from "../core/capture.js";
 import { codeOf } from "../core/errors.js";
 import { countOf } from "../core/live.js";
-import { SendingMeter } from "../core/sending.js";
+import { Encoding, SendingMeter } from "../core/sending.js";
 import { sharePausedOf } from "../core/share.js";
 import { counted, sentence, t } from "../core/strings.js";
 import { Publisher, sendableCodecs } from "../core/whip.js";
@@ -16,6 +16,7 @@ import { Side } from "./side.js";
 
 // Of this browser, not of a class: it is about what the computer can do.
 const FORMAT_MEMORY = "lectern.format";
+const CONTENT_MEMORY = "lectern.content";
 const GLANCE_MS = 2000;
 
 /** Fires `closed` {reason} when the session has ended for good. */
@@ -48,6 +49,9 @@ export class Studio extends EventTarget {
   #connection = el("p", { class: "connection", role: "status", "data-state": "connecting" });
   #glance = el("p", { class: "studio__glance" });
   #sending = new SendingMeter();
+  #encoding = new Encoding();
+  /** @type {import("../core/whip.js").Content} */
+  #content = "text";
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #glancing;
   #message = status();
@@ -63,6 +67,14 @@ export class Studio extends EventTarget {
     name: "format",
     onchange: () => void this.#setFormat(),
   });
+
+  #kind = el(
+    "select",
+    { class: "field__input", name: "content", onchange: () => void this.#setKind() },
+    .../** @type {const} */ (["auto", "text", "motion"]).map((value) =>
+      el("option", { value }, t(`teach.content.${value}`)),
+    ),
+  );
 
   count = el("p", { class: "count" });
 
@@ -126,6 +138,7 @@ export class Studio extends EventTarget {
     addEventListener("beforeunload", this.#onBeforeUnload);
     this.#glancing = setInterval(() => void this.#look(), GLANCE_MS);
     await this.#publisher.setCodec(this.#codec);
+    await this.#setContent("text");
     this.#mic.addEventListener("track", (event) => {
       void this.#publisher.setTrack("mic", /** @type {CustomEvent} */ (event).detail.track);
       this.#remember();
@@ -228,6 +241,8 @@ export class Studio extends EventTarget {
     }
     const chosen = localStorage.getItem(FORMAT_MEMORY) ?? "";
     if (codecs.some((name) => name === chosen)) this.#format.value = chosen;
+    const kind = localStorage.getItem(CONTENT_MEMORY) ?? "auto";
+    if (["auto", "text", "motion"].includes(kind)) this.#kind.value = kind;
     return el(
       "details",
       { name: "studio" },
@@ -242,6 +257,13 @@ export class Studio extends EventTarget {
           this.#format,
           el("span", { class: "field__hint" }, t("teach.formatHint")),
         ),
+        el(
+          "label",
+          { class: "field" },
+          el("span", { class: "field__label" }, t("teach.content")),
+          this.#kind,
+          el("span", { class: "field__hint" }, t("teach.contentHint")),
+        ),
       ),
     );
   }
@@ -254,6 +276,37 @@ export class Studio extends EventTarget {
     localStorage.setItem(FORMAT_MEMORY, this.#codec);
     const changed = await this.#publisher.setCodec(this.#codec);
     this.say(changed ? "" : t("teach.formatStays"));
+  }
+
+  async #setKind() {
+    localStorage.setItem(CONTENT_MEMORY, this.#kind.value);
+    await this.#setContent(this.#encoding.content);
+  }
+
+  /**
+   * Send for what is shown, unless the teacher has said what it is.
+   * @param {import("../core/whip.js").Content} seen
+   */
+  async #setContent(seen) {
+    const said = this.#kind.value;
+    const content = said === "text" || said === "motion" ? said : seen;
+    if (content === this.#content) return;
+    this.#content = content;
+    await this.#publisher.setContent(content);
+  }
+
+  /**
+   * Act on how encoding goes: another codec where this one is too much for the computer.
+   * @param {RTCStatsReport} report
+   */
+  async #tend(report) {
+    const { keepsUp, content } = this.#encoding.note(report);
+    await this.#setContent(content);
+    if (keepsUp || this.#format.value === "VP8" || this.#format.value === "") return;
+    // Not remembered: the next class may be on a computer that does nothing else.
+    this.#format.value = "VP8";
+    this.#encoding.forgive();
+    if (await this.#publisher.setCodec("VP8")) this.say(t("teach.formatEased"));
   }
 
   #showShare() {
@@ -317,6 +370,7 @@ export class Studio extends EventTarget {
     const connected = this.#publisher.state === "connected";
     const report = connected && this.#share && !this.#paused ? await this.#publisher.connection?.getStats() : null;
     const sending = report ? this.#sending.note(report) : null;
+    if (report) await this.#tend(report);
     this.#glance.textContent = sending === null ? "" : glance(sending);
     this.#glance.dataset.trouble = sending?.trouble ?? "none";
   }

@@ -13,6 +13,71 @@ const LOST_MUCH = 0.05;
 // A browser calls its line narrow while it finds out how wide it is.
 const LIMITED_LOOKS = 4;
 
+// A frame may take an encoder this part of the time until the next one comes.
+const ENCODING_SHARE_MAX = 0.8;
+const BEHIND_LOOKS = 3;
+// A share that moves like film for so many looks is film; scrolling stops before.
+const FILM_FRAMES_PER_S = 20;
+const STILL_FRAMES_PER_S = 12;
+const CONTENT_LOOKS = 4;
+
+/** Whether the encoder keeps up, and what it encodes, out of what the browser counts. */
+export class Encoding {
+  #at = 0;
+  #frames = 0;
+  #encodeS = 0;
+  #behind = 0;
+  #other = 0;
+  /** @type {import("./whip.js").Content} */
+  content = "text";
+
+  /**
+   * @param {RTCStatsReport} report
+   * @returns {{keepsUp: boolean, content: import("./whip.js").Content}} `content` changes when what is shown has been other for a while
+   */
+  note(report) {
+    /** @type {any} */
+    let sent = null;
+    /** @type {any} */
+    let source = null;
+    report.forEach((entry) => {
+      if (entry.kind !== "video") return;
+      if (entry.type === "outbound-rtp") sent = entry;
+      if (entry.type === "media-source") source = entry;
+    });
+    if (sent === null || source === null) return { keepsUp: true, content: this.content };
+    const elapsedS = (sent.timestamp - this.#at) / 1000;
+    const frames = sent.framesEncoded - this.#frames;
+    const encodeS = sent.totalEncodeTime - this.#encodeS;
+    const first = this.#at === 0 || frames < 0;
+    this.#at = sent.timestamp;
+    this.#frames = sent.framesEncoded;
+    this.#encodeS = sent.totalEncodeTime;
+    if (!first && elapsedS > 0) {
+      const slow =
+        sent.qualityLimitationReason === "cpu" || encodeS > ENCODING_SHARE_MAX * elapsedS;
+      this.#behind = slow ? this.#behind + 1 : 0;
+      this.#judge(source.framesPerSecond ?? 0);
+    }
+    return { keepsUp: this.#behind < BEHIND_LOOKS, content: this.content };
+  }
+
+  /** @param {number} framesPerS of what is captured */
+  #judge(framesPerS) {
+    const other =
+      this.content === "text" ? framesPerS >= FILM_FRAMES_PER_S : framesPerS <= STILL_FRAMES_PER_S;
+    this.#other = other ? this.#other + 1 : 0;
+    if (this.#other < CONTENT_LOOKS) return;
+    this.#other = 0;
+    this.content = this.content === "text" ? "motion" : "text";
+  }
+
+  /** Another codec begins: it has not fallen behind yet. */
+  forgive() {
+    this.#behind = 0;
+  }
+}
+
 export class SendingMeter {
   #at = 0;
   #bytes = 0;

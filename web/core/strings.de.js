@@ -232,6 +232,12 @@ const GERMAN = {
   "teach.formatVP9": "VP9",
   "teach.formatH264": "H.264",
   "teach.formatAV1": "AV1 (schärfer bei langsamer Leitung, braucht einen schnellen Rechner)",
+  "teach.formatEased": "Das Format ist zu viel für diesen Rechner: jetzt wird VP8 gesendet.",
+  "teach.content": "Was Sie teilen",
+  "teach.content.auto": "Selbst erkennen",
+  "teach.content.text": "Text und Folien",
+  "teach.content.motion": "Film und Animation",
+  "teach.contentHint": "Text bleibt scharf und bewegt sich womöglich weniger; Film läuft flüssig und ist womöglich weicher.",
   "teach.formatStays":
     "Dieser Browser kann das Format jetzt nicht wechseln. Es gilt ab dem nächsten Start.",
   "teach.watching.one": "1 Person sieht zu",

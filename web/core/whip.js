@@ -19,6 +19,21 @@ const VIDEO_BITRATE_MAX = 4_000_000;
 export const FRAME_RATE_MAX = 30;
 const SCREEN_AUDIO_BITRATE = 128_000;
 
+/** What the picture is about: letters, which stay sharp and cost frames, or motion, the other way round. */
+/** @typedef {"text" | "motion"} Content */
+/** @type {Record<Content, {hint: string, degradationPreference: string}>} */
+const CONTENTS = {
+  text: { hint: "detail", degradationPreference: "maintain-resolution" },
+  motion: { hint: "motion", degradationPreference: "balanced" },
+};
+
+/**
+ * Temporal layers, which a student's narrow line can do without (docs/performance.md has what they cost).
+ * H264 has none in browsers, and Chromium sends VP9's of a screen at a lower rate.
+ * @type {Partial<Record<VideoCodec, string>>}
+ */
+const LAYERS = { VP8: "L1T3", AV1: "L1T3" };
+
 /** @typedef {"VP8" | "VP9" | "H264" | "AV1"} VideoCodec */
 
 /** The default first: every browser plays it. */
@@ -43,6 +58,8 @@ export class Publisher extends MediaSession {
   #newest = null;
   /** @type {VideoCodec} */
   #codec = VIDEO_CODECS[0];
+  /** @type {Content} */
+  #content = "text";
 
   /** @param {string} classId */
   constructor(classId) {
@@ -58,7 +75,7 @@ export class Publisher extends MediaSession {
    * @param {MediaStreamTrack | null} track
    */
   async setTrack(slot, track) {
-    if (track !== null && slot === "video") track.contentHint = "detail";
+    if (track !== null && slot === "video") track.contentHint = CONTENTS[this.#content].hint;
     if (track !== null && slot === "screen_audio") track.contentHint = "music";
     this.#tracks[slot] = track;
     for (const sender of this.#sendersOf(slot)) await sender.replaceTrack(track);
@@ -79,11 +96,31 @@ export class Publisher extends MediaSession {
       const codec = agreed.find(isCodec(name));
       if (codec === undefined || parameters.encodings.length === 0) return false;
       const { mimeType, clockRate, sdpFmtpLine } = codec;
-      Object.assign(parameters.encodings[0], { codec: { mimeType, clockRate, sdpFmtpLine } });
+      Object.assign(parameters.encodings[0], {
+        codec: { mimeType, clockRate, sdpFmtpLine },
+        scalabilityMode: LAYERS[name],
+      });
       await sender.setParameters(parameters);
       changed &&= chosenCodec(sender)?.mimeType === mimeType;
     }
     return changed;
+  }
+
+  /**
+   * Send for what is shown from now on.
+   * @param {Content} content
+   */
+  async setContent(content) {
+    this.#content = content;
+    const { hint, degradationPreference } = CONTENTS[content];
+    const track = this.#tracks.video;
+    if (track !== null) track.contentHint = hint;
+    for (const sender of this.#sendersOf("video")) {
+      const parameters = sender.getParameters();
+      if (parameters.encodings.length === 0) continue;
+      Object.assign(parameters, { degradationPreference });
+      await sender.setParameters(parameters);
+    }
   }
 
   /** @param {Slot} slot */
@@ -103,25 +140,47 @@ export class Publisher extends MediaSession {
     /** @type {Map<Slot, RTCRtpSender>} */
     const senders = new Map();
     for (const slot of SLOTS) {
-      const transceiver = pc.addTransceiver(
-        this.#tracks[slot] ?? (slot === "video" ? "video" : "audio"),
-        {
-          direction: "sendonly",
-          streams: [slot === "mic" ? this.micStream : this.screenStream],
-          ...(slot === "video" && {
-            sendEncodings: [this.#encoding()],
-          }),
-        },
-      );
-      if (slot === "video") preferSharpVp8(transceiver);
+      const transceiver = this.#addSection(pc, slot);
+      if (slot === "video") {
+        preferVp8(transceiver, CONTENTS[this.#content].degradationPreference);
+      } else if (slot === "mic") {
+        preferRedundant(transceiver);
+      }
       senders.set(slot, transceiver.sender);
     }
     this.#senders.set(pc, senders);
   }
 
+  /**
+   * @param {RTCPeerConnection} pc
+   * @param {Slot} slot
+   */
+  #addSection(pc, slot) {
+    const source = this.#tracks[slot] ?? (slot === "video" ? "video" : "audio");
+    /** @type {RTCRtpTransceiverInit} */
+    const section = {
+      direction: "sendonly",
+      streams: [slot === "mic" ? this.micStream : this.screenStream],
+    };
+    if (slot !== "video") return pc.addTransceiver(source, section);
+    const encoding = this.#encoding();
+    try {
+      return pc.addTransceiver(source, { ...section, sendEncodings: [encoding] });
+    } catch {
+      // A browser that does not know these layers of this codec sends without.
+      const plain = /** @type {any} */ ({ ...encoding });
+      delete plain.scalabilityMode;
+      return pc.addTransceiver(source, { ...section, sendEncodings: [plain] });
+    }
+  }
+
   /** @returns {RTCRtpEncodingParameters} */
   #encoding() {
-    const encoding = { maxBitrate: VIDEO_BITRATE_MAX, maxFramerate: FRAME_RATE_MAX };
+    const encoding = {
+      maxBitrate: VIDEO_BITRATE_MAX,
+      maxFramerate: FRAME_RATE_MAX,
+      scalabilityMode: LAYERS[this.#codec],
+    };
     if (this.#codec === VIDEO_CODECS[0]) return encoding;
     const codec = capableCodecs().find(isCodec(this.#codec));
     // Not in every browser's types, and ignored where it is not known.
@@ -137,8 +196,10 @@ export class Publisher extends MediaSession {
   /** @param {string} sdp
    *  @override */
   editAnswer(sdp) {
-    const parameters = `stereo=1;maxaveragebitrate=${SCREEN_AUDIO_BITRATE}`;
-    return withOpusParameters(sdp, parameters, (audioIndex) => audioIndex === 1);
+    const music = `stereo=1;maxaveragebitrate=${SCREEN_AUDIO_BITRATE}`;
+    const sharp = withOpusParameters(sdp, music, (audioIndex) => audioIndex === 1);
+    // Nothing is sent while nobody speaks (RFC 7587 section 6.1).
+    return withOpusParameters(sharp, "usedtx=1", (audioIndex) => audioIndex === 0);
   }
 }
 
@@ -159,10 +220,26 @@ const chosenCodec = (sender) =>
   /** @type {any} */ (sender.getParameters().encodings[0]).codec;
 
 /**
- * VP8 first, everything else behind it; and a slow network costs frames, not letters.
+ * Speech with a copy of the packet before in each (RFC 2198): a student's loss is not heard. The server
+ * takes the copies out for browsers that do not know them.
  * @param {RTCRtpTransceiver} transceiver
  */
-function preferSharpVp8(transceiver) {
+function preferRedundant(transceiver) {
+  const codecs = RTCRtpSender.getCapabilities("audio")?.codecs ?? [];
+  const isRedundant = (/** @type {{mimeType: string}} */ { mimeType }) =>
+    mimeType.toLowerCase() === "audio/red";
+  transceiver.setCodecPreferences([
+    ...codecs.filter(isRedundant),
+    ...codecs.filter((codec) => !isRedundant(codec)),
+  ]);
+}
+
+/**
+ * VP8 first, everything else behind it; and a slow network costs what the content can do without.
+ * @param {RTCRtpTransceiver} transceiver
+ * @param {string} degradationPreference
+ */
+function preferVp8(transceiver, degradationPreference) {
   const codecs = capableCodecs();
   const isVp8 = isCodec("VP8");
   transceiver.setCodecPreferences([
@@ -171,6 +248,6 @@ function preferSharpVp8(transceiver) {
   ]);
   const parameters = transceiver.sender.getParameters();
   // Not in every browser's types, and ignored where it is not known.
-  Object.assign(parameters, { degradationPreference: "maintain-resolution" });
+  Object.assign(parameters, { degradationPreference });
   transceiver.sender.setParameters(parameters).catch(() => {});
 }

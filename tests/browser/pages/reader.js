@@ -44,7 +44,11 @@ globalThis.reader = (() => {
 
   /** What the line of text in the picture says, glyph by glyph the likeliest: {text, wanted, right}. */
   function text(video) {
-    const { counter, problem } = picture(video);
+    if (!video || video.videoWidth === 0) return { problem: "no picture" };
+    // One picture for both: the next may come between two looks at the element.
+    const still = new OffscreenCanvas(1280, 720);
+    still.getContext("2d", { alpha: false }).drawImage(video, 0, 0, 1280, 720);
+    const { counter, problem } = picture(Object.assign(still, { videoWidth: 1280 }));
     if (problem) return { problem };
     const { width, height } = page.canvas;
     shapes ??= [...TEXT.glyphs].map((glyph) => {
@@ -55,8 +59,7 @@ globalThis.reader = (() => {
       page.fillText(glyph, 0, 18);
       return lights(0);
     });
-    const scale = video.videoWidth / 1280;
-    page.drawImage(video, 0, (TEXT.y - 18) * scale, width * scale, height * scale, 0, 0, width, height);
+    page.drawImage(still, 0, TEXT.y - 18, width, height, 0, 0, width, height);
     let read = "";
     for (let at = 0; at < TEXT.length; at += 1) {
       const seen = lights(TEXT.x + at * TEXT.step);
