@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from signaling.answer import write_answer
 from signaling.offer import read_offer
-from tests.signaling.test_real_offers_are_answered import answer_of, write_answer
+from tests.signaling.test_real_offers_are_answered import answer_of
 
 OFFERS = Path(__file__).parent / "offers"
 
