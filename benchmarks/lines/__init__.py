@@ -31,8 +31,8 @@ the near end there are a whole Lectern, or a peer, and a teacher's Chromium that
 
 It needs root, a checkout with its test tools (make setup), Chromium, and for a peer Janus. A row takes
 half a minute to a minute and a half; the machine should do nothing else. pressure_percent is the part of
-the row in which something waited for a processor (about 35 here by itself), and the row `good` what the
-machine does without a bad line: where that one does not hold, the others say nothing.
+the row in which something waited for a processor, and the row `good` what the machine does without a bad
+line: where that one does not hold, the others say little.
 """
 SEED_MAX = 2**31
 
