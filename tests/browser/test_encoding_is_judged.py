@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
-from tests.browser.test_core_modules import page, run
-
-__all__ = ["page"]
+from tests.browser.test_core_modules import run
+from tests.lectern.running import Up
 
 pytestmark = [pytest.mark.browser("chromium"), pytest.mark.untimed]
 
@@ -22,6 +21,13 @@ return x.map(([seconds, frames, encodeS, fps, reason]) => encoding.note(new Map(
 ])));
 """
 Look = tuple[float, int, float, float, str]
+
+
+@pytest.fixture
+def page(server: Up, student_browser: Browser) -> Page:
+    page = student_browser.new_page()
+    page.goto(server.url)
+    return page
 
 
 def looks(
