@@ -57,7 +57,7 @@ def test_nodes_and_classes_come_and_go_by_themselves(student_browser: Browser, s
     expect(row).to_contain_text("0 of 3")
     expect(row).to_contain_text(class_id)
 
-    page.get_by_label("A part of the title, or the id").fill("OF δ")
+    page.get_by_label("A part of the title, or the id").fill("<B>OF Δ")
     page.get_by_label("A part of the title, or the id").press("Enter")
     expect(page.get_by_text("Found: 1.")).to_be_visible()
     page.get_by_label("A part of the title, or the id").fill(class_id.upper())

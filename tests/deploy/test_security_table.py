@@ -234,7 +234,7 @@ async def test_safe_methods_change_nothing(
                     # No node is there.
                     assert response.status < 500 or path == "/readyz", there
                     asked += response.status == 200
-        assert asked > 12
+        assert asked >= 12
         assert await kept() == before
     finally:
         await sql.close()
