@@ -17,6 +17,8 @@ const ROUND_TRIP_MAX: Duration = Duration::from_millis(1000);
 /// drops 10-40 right after DTLS): the same picture is sent once more, under new numbers.
 const START_AGAIN_WITHIN: Duration = Duration::from_secs(3);
 const STARTS_AGAIN_MAX: u8 = 2;
+/// Another node is sent the kept picture again so often; if that did not help it gets a new one.
+const MEND_INTERVAL_MIN: Duration = Duration::from_secs(5);
 /// More in one feedback than half the numbers there are is a lie.
 const FEEDBACK_PACKETS_MAX: u64 = 32_768;
 
@@ -43,7 +45,12 @@ impl Viewer {
                 rtcp::Packet::Pli { media, .. } => self.note_picture_loss(now, media, slots),
                 rtcp::Packet::Fir { entries, .. } => {
                     for entry in entries {
-                        self.note_picture_loss(now, entry.ssrc, slots);
+                        if self.is_link() {
+                            self.counters.picture_losses += 1;
+                            self.wants_keyframe = true;
+                        } else {
+                            self.note_picture_loss(now, entry.ssrc, slots);
+                        }
                     }
                 }
                 rtcp::Packet::TransportFeedback(raw) => {
@@ -52,6 +59,10 @@ impl Viewer {
                 _ => {}
             }
         }
+    }
+
+    fn is_link(&self) -> bool {
+        self.sinks.first().is_some_and(|sink| sink.is_link)
     }
 
     fn note_round_trip(&mut self, now: Time, last_sr: u32, delay: u32) {
@@ -105,6 +116,16 @@ impl Viewer {
         self.counters.picture_losses += 1;
         if sink.began.is_some_and(|at| now.since(at) < round_trip) {
             return; // It was said before the picture could have come.
+        }
+        if sink.is_link {
+            // It knows what it has, and takes of the past what it lacks.
+            if sink.mended.is_none_or(|at| now.since(at) >= MEND_INTERVAL_MIN) {
+                sink.mended = Some(now);
+                self.start_again(slots);
+            } else {
+                self.wants_keyframe = true;
+            }
+            return;
         }
         let fresh = sink.first_sent.is_some_and(|at| now.since(at) < START_AGAIN_WITHIN);
         if fresh && sink.starts_again < STARTS_AGAIN_MAX {

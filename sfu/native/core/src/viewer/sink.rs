@@ -6,6 +6,7 @@ use crate::api::{CodecKind, CodecSpec, SinkSpec};
 use crate::codec::fit::fit;
 use crate::codec::vp8::Shift;
 use crate::ids::Time;
+use crate::link::is_same;
 use crate::numbering::Numbering;
 use crate::ring::{Meta, Ring};
 use crate::rtp;
@@ -17,6 +18,10 @@ const WISH_INTERVAL_MIN: Duration = Duration::from_secs(15);
 
 pub struct Sink {
     pub spec: SinkSpec,
+    /// To another node: whatever flows waits until it knows the codec, and nothing is left out of a replay.
+    pub is_link: bool,
+    /// The newest timestamp that the other node has of an earlier link: where to begin.
+    pub has: Option<u32>,
     pub stream: SealedStream,
     pub repair: Option<SealedStream>,
     pub position: Option<u64>,
@@ -40,6 +45,8 @@ pub struct Sink {
     pub began: Option<Time>,
     /// Begun again because the viewer asked.
     pub starts_again: u8,
+    /// When that was last done for another node.
+    pub mended: Option<Time>,
     /// Pictures before this position are the past: the viewer has seen later ones.
     pub not_before: u64,
     /// A viewer that falls behind may not wish for a keyframe again before this.
@@ -61,6 +68,8 @@ impl Sink {
         let header_bytes = rtp::header_bytes(extension_lengths(&spec));
         Some(Sink {
             spec,
+            is_link: false,
+            has: None,
             stream,
             repair,
             position: None,
@@ -76,6 +85,7 @@ impl Sink {
             begins: false,
             began: None,
             starts_again: 0,
+            mended: None,
             not_before: 0,
             wish_at: None,
             packets: 0,
@@ -90,7 +100,7 @@ impl Sink {
         self.position = Some(position);
         self.live_from = slot.ring.end();
         // The newest frame is sent in any case: on a still screen it stays in sight.
-        self.whole_before = slot.newest_frame();
+        self.whole_before = if self.is_link { 0 } else { slot.newest_frame() };
         self.begins = true;
     }
 
@@ -149,6 +159,10 @@ impl Sink {
     /// The viewer's payload type for the slot's codec `index`; None where it cannot decode it.
     pub fn payload_type(&mut self, index: u8, codecs: &[CodecSpec]) -> Option<u8> {
         let fits = |ours: &CodecSpec| {
+            if self.is_link {
+                let same = self.spec.codecs.iter().find(|told| is_same(told, ours))?;
+                return Some((same.payload_type, same.rtx_payload_type));
+            }
             let theirs = self.spec.codecs.iter().rev();
             // The first of the best, which is the viewer's own order.
             let best = theirs.filter_map(|t| Some((fit(t, ours)?, t))).max_by_key(|(n, _)| *n)?;
