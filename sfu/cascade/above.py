@@ -15,7 +15,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import aiohttp
 import msgpack
@@ -55,7 +55,7 @@ WAITING_ANSWERS_MAX = 1000
 BUSY_AFTER_S = 1.0
 NEWS_KINDS = ("joined", "back", "left", "disconnected")
 
-State = Literal["connecting", "up", "lost", "over"]
+State = Literal["connecting", "up", "lost"]
 
 
 class FollowingNode(Protocol):
@@ -121,36 +121,38 @@ class Above:
         """Follow the parent until cancelled; before the first answer a failure is the end."""
         retry_s = RETRY_MIN_S
         try:
-            while self.state != "over":
+            while True:
                 try:
                     await self._incarnate()
                     error: Exception = LinkError("the parent ended it")
                     retry_s = RETRY_MIN_S
                 except Looped as loop:
-                    error = loop
-                    self._fail(error, final=True)
-                    return
+                    self._fail(loop)
+                    return  # stays lost, until control has made another one
                 except (LinkError, aiohttp.ClientError, OSError, TimeoutError) as failed:
                     error = failed
-                self._fail(error)
-                if self.state == "over":
+                except Exception as bug:
+                    # One link's fault, ours or its parent's, must not leave its class without any.
+                    log.exception("link %s failed", self.take.link_id)
+                    error = bug
+                if not self._fail(error):
                     return
                 await asyncio.sleep(retry_s)
                 retry_s = min(2 * retry_s, RETRY_MAX_S)
         finally:
-            self.state = "over"
             if not self.answered.done():
                 self.answered.cancel()
             self._forget(self._old_number)
             self._forget(self._number)
             self._refuse_answers()
 
-    def _fail(self, error: Exception, *, final: bool = False) -> None:
+    def _fail(self, error: Exception) -> bool:
+        """Note the end of an incarnation; return whether there is to be another one."""
         what = str(error) or type(error).__name__
         if not self.answered.done():
             self.answered.set_exception(error)
-            self.state = "over"
-        elif self.state != "lost":
+            return False
+        if self.state != "lost":
             self.state, self.lost_at_s = "lost", time.monotonic()
             log.warning(
                 "link %s of class %s: node %s is lost: %s",
@@ -161,6 +163,7 @@ class Above:
             )
         self._refuse_answers()
         self._on_change(self)
+        return True
 
     async def _incarnate(self) -> None:
         """Connect once and follow until the end of it."""
@@ -270,7 +273,7 @@ class Above:
         writing = asyncio.create_task(channel.write())
         reading = asyncio.create_task(self._read(channel))
         silence = asyncio.create_task(self._silent.wait())
-        tasks = {writing, reading, silence}
+        tasks: set[asyncio.Task[Any]] = {writing, reading, silence}
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if silence.done():
@@ -464,7 +467,7 @@ def _comment(item: object) -> Comment:
     raise LinkError("comments: an item is not what it should be")
 
 
-def _is_person(entry: object) -> bool:
+def _is_person(entry: Any) -> bool:
     match entry:
         case {"id": str(user_id)} if len(user_id) <= ID_CHARS_MAX:
             name = entry.get("name", "")

@@ -252,7 +252,7 @@ def _streams(message: Message) -> list[Stream]:
     for entry in field(message, "streams", list, len(SLOTS)):
         match entry:
             case [str(slot), int(ssrc), int(rtx_ssrc)] if slot in SLOTS:
-                streams.append((typing.cast("Slot", slot), ssrc, rtx_ssrc))
+                streams.append((slot, ssrc, rtx_ssrc))
             case _:
                 raise LinkError("begin: streams are not what they should be")
     return streams

@@ -104,7 +104,7 @@ def _parse(data: bytes) -> Message:
 
 def field(message: Message, name: str, kind: type[Any], length_max: int = 0) -> Any:
     """Return a field of one type; LinkError. `length_max` holds for what has a length."""
-    value = message.get(name)
+    value: Any = message.get(name)
     # bool is an int, and no number here.
     if type(value) is not kind or (length_max and len(value) > length_max):
         raise LinkError(f"{message['type']}: {name} is not what it should be")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgpack
@@ -157,8 +158,10 @@ class Cascade:
                     self._above[class_id] = before
             self._node.let_go(room)
             raise
-        if before is not None:
-            self._replaced[before] = asyncio.create_task(self._replace(before, above))
+        older = takewhile(lambda other: other is not above, self._tasks)
+        others = [other for other in older if other.room is above.room]
+        if others:
+            self._replaced[above] = asyncio.create_task(self._replace(others, above))
 
     def close_above(self, class_id: str, close: CloseLink) -> None:
         """Follow nobody any more, if it is this link; a class without anybody is forgotten."""
@@ -373,23 +376,25 @@ class Cascade:
             # Whatever kept the parent from answering; the link has said what it was.
             raise Refused("no_parent", str(error) or type(error).__name__) from error
 
-    async def _replace(self, before: Above, above: Above) -> None:
+    async def _replace(self, others: list[Above], above: Above) -> None:
+        """End the class's older links upwards when this one feeds it."""
         try:
             async with asyncio.timeout(LINGER_S):
                 await above.follows.wait()
         except TimeoutError:
             pass  # nothing flows in the class
         finally:
-            await self._end(before)
-            self._replaced.pop(before, None)
+            for other in others:
+                await self._end(other)
+            self._replaced.pop(above, None)
 
     def _drop_above(self, class_id: str) -> None:
         above = self._above.pop(class_id, None)
         if above is None:
             return
-        task = self._tasks.pop(above, None)
-        if task is not None:
-            task.cancel()
+        for other in [a for a in self._tasks if a.room is above.room]:
+            self._tasks.pop(other).cancel()
+            other.room.unfollow(other)
         above.room.unfollow(above)
         self._tell_path(above.room)
         self._node.let_go(above.room)
