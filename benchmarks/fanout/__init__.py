@@ -163,10 +163,17 @@ def _measure_nodes(viewers: int, nodes: int, load: Load, generator: Path, report
         "ratio_to_one_node": cost / alone,
         "link_packets_out": fed,
         "copies_per_link": fed / (copies * links),
+        "delay_added_ms_p50": _delay_ms(several) - _delay_ms(one),
     }
     report.expect(
         f"ratio_to_one_node <= {RATIO_TO_ONE_NODE_MAX:g}", cost / alone <= RATIO_TO_ONE_NODE_MAX
     )
+
+
+def _delay_ms(measured: Measured) -> float:
+    delay = median([r.played["delay_us_p50"] / 1000 for r in measured.rounds])
+    assert delay is not None
+    return delay
 
 
 def figures(measured: Measured) -> Row:

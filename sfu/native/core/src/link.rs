@@ -18,6 +18,8 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 const ANSWER_WAIT: Duration = Duration::from_millis(1200);
 /// Addresses that a node may have.
 pub const CALLED_MAX: usize = 8;
+/// Of one slot; as many as a slot has.
+pub const CODECS_MAX: usize = 8;
 /// A parent sends something each 250 ms (`IDLE_INTERVAL`).
 pub const SILENCE_MAX: Duration = Duration::from_millis(1000);
 

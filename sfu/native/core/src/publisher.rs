@@ -16,9 +16,6 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// One feedback packet describes a few hundred packets; more in 50 ms is a flood.
 const FEEDBACKS_PER_TURN_MAX: usize = 4;
 
-/// Codecs of one slot over a link; as many as a slot has.
-const CODECS_MAX: usize = 8;
-
 /// Whether a link goes on in the time line of the one before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Continues(pub bool);
@@ -102,7 +99,7 @@ impl Publisher {
     /// The other node sends a codec under these numbers.
     pub fn add_codec(&mut self, slot: Slot, codec: CodecSpec) {
         let track = self.tracks.iter_mut().find(|t| t.spec.slot == slot);
-        if let Some(track) = track.filter(|t| t.spec.codecs.len() < CODECS_MAX) {
+        if let Some(track) = track.filter(|t| t.spec.codecs.len() < link::CODECS_MAX) {
             track.spec.codecs.push(codec);
         }
     }

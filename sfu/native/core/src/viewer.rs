@@ -131,7 +131,7 @@ impl Viewer {
         let known = &slots[slot as usize].codecs;
         for sink in self.sinks.iter_mut().filter(|s| s.spec.slot == slot) {
             let is_told = sink.spec.codecs.iter().any(|told| link::is_same(told, &codec));
-            if !is_told && sink.spec.codecs.len() < known.len() {
+            if !is_told && sink.spec.codecs.len() < link::CODECS_MAX {
                 sink.spec.codecs.push(codec.clone());
                 sink.payload_types.clear();
             }

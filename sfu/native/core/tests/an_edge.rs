@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use lectern_core::api::{CodecSpec, Command, Event, LinkStream, Profile};
 use lectern_core::ids::{RoomId, SessionId, Slot, Ssrc, Time};
+use lectern_core::rtcp;
 use world::*;
 
 const PROFILE: Profile = Profile::AeadAes128Gcm;
@@ -21,6 +22,9 @@ struct Tree {
     /// Of datagrams between nodes that hold media, by (from, to); None: not dropped.
     drops: fn(u64) -> bool,
     carried: u64,
+    /// In bit/s, of media between nodes, with half a second of queue; None: as wide as one likes.
+    narrow: Option<u64>,
+    free_at: Time,
     pub dropped: u64,
     read: Vec<usize>,
     told: Vec<usize>,
@@ -42,6 +46,8 @@ impl Tree {
             on_the_way: VecDeque::new(),
             drops: |_| false,
             carried: 0,
+            narrow: None,
+            free_at: Time(0),
             dropped: 0,
             read: vec![0; nodes],
             told: vec![0; nodes],
@@ -156,14 +162,17 @@ impl Tree {
                 let Some(to) = (0..self.nodes.len()).find(|n| node_port(*n) == port) else {
                     continue;
                 };
+                let mut at = now + self.delay;
                 if datagram[0] >> 6 == 2 && !(192..=223).contains(&datagram[1]) {
                     self.carried += 1;
-                    if (self.drops)(self.carried) {
+                    if (self.drops)(self.carried) || self.is_full(now, datagram.len()) {
                         self.dropped += 1;
                         continue;
                     }
+                    at = at.max(self.free_at);
                 }
-                self.on_the_way.push_back((now + self.delay, to, from, datagram));
+                let place = self.on_the_way.partition_point(|(other, ..)| *other <= at);
+                self.on_the_way.insert(place, (at, to, from, datagram));
             }
             let events = self.told[from]..self.nodes[from].events.len();
             self.told[from] = events.end;
@@ -175,6 +184,17 @@ impl Tree {
                 }
             }
         }
+    }
+
+    /// Whether the narrow line has no room for a datagram; else it takes its time.
+    fn is_full(&mut self, now: Time, bytes: usize) -> bool {
+        let Some(rate) = self.narrow else { return false };
+        let begins = self.free_at.max(now);
+        if begins.since(now) > Duration::from_millis(500) {
+            return true;
+        }
+        self.free_at = begins + Duration::from_nanos(bytes as u64 * 8_000_000_000 / rate);
+        false
     }
 
     fn counter(&self, node: usize, session: SessionId, name: &str) -> u64 {
@@ -468,4 +488,78 @@ fn two_links_of_one_pair_of_nodes_are_told_apart_and_strangers_get_nothing() {
     teacher.send_frame(&mut tree.nodes[0], false, 6000, 3);
     tree.run_ms(20);
     assert!(tree.nodes[0].sent[sent..].iter().all(|(_, port, ..)| *port != 4711));
+}
+
+#[test]
+fn a_line_narrower_than_the_class_loses_whole_frames_and_bothers_nobody_else() {
+    let mut tree = Tree::new(2);
+    let mut teacher = teach(&mut tree);
+    tree.link(0, 1, false);
+    let (mut near, mut far) = (watch(&mut tree, 0, 10), watch(&mut tree, 1, 11));
+    tree.run_ms(50);
+    let send = |tree: &mut Tree, teacher: &mut Peer, n: u32| {
+        teacher.send_frame(&mut tree.nodes[0], n % 75 == 0, n * 6000, 6);
+        tree.run_ms(66);
+    };
+    for n in 0..45 {
+        send(&mut tree, &mut teacher, n);
+    }
+    let asked = asks(&tree);
+    tree.narrow = Some(400_000); // of 800 kbit/s
+    for n in 45..450 {
+        send(&mut tree, &mut teacher, n);
+    }
+    assert!(tree.dropped > 0, "the line was full");
+    assert_eq!(payloads(&near.packets(&tree.nodes[0])), frames(0, 450, 6));
+    let got = payloads(&far.packets(&tree.nodes[1]));
+    let mut whole: Vec<u32> = got.iter().map(|(frame, _)| *frame).collect();
+    whole.dedup();
+    assert!(whole.is_sorted(), "never back");
+    let last = *whole.last().expect("something came");
+    for frame in whole.iter().filter(|frame| **frame < last) {
+        let parts = got.iter().filter(|(of, _)| of == frame).count();
+        assert_eq!(parts, 6, "frame {frame}");
+    }
+    let shown = whole.iter().filter(|frame| **frame >= 45).count();
+    assert!(shown > 405 / 5, "{shown} of 405 frames at half the rate");
+    let (_, _, above, _) = tree.ends[0];
+    let shed = tree.counter(0, above, "skips") + tree.counter(0, above, "frames_left_out");
+    assert!(shed > 0, "it was shed, not lost");
+    let bound = 27 / 5 + 2;
+    assert!(asks(&tree) - asked <= bound, "{} keyframes in 27 s", asks(&tree) - asked);
+}
+
+#[test]
+fn the_teachers_clock_reaches_the_viewers_of_an_edge() {
+    let mut tree = Tree::new(3);
+    let mut teacher = teach(&mut tree);
+    tree.link(0, 1, false);
+    tree.link(1, 2, false);
+    let mut far = watch(&mut tree, 2, 13);
+    tree.run_ms(50);
+    const NTP: u64 = 0xe000_0000 << 32;
+    let begins = tree.nodes[0].now;
+    for n in 0..60u32 {
+        teacher.send_frame(&mut tree.nodes[0], n == 0, n * 5940, 3);
+        if n % 15 == 0 {
+            let passed = tree.nodes[0].now.since(begins).as_nanos();
+            let ntp = NTP + ((passed << 32) / 1_000_000_000) as u64;
+            let timestamp = (passed * 90_000 / 1_000_000_000) as u32;
+            teacher.send_rtcp(&mut tree.nodes[0], |out| {
+                rtcp::sender_report(out, VIDEO, ntp, timestamp, 1, 1, &[]);
+            });
+        }
+        tree.run_ms(66);
+    }
+    let mut seen = 0;
+    for compound in far.reports(&tree.nodes[2]) {
+        for packet in rtcp::packets(&compound) {
+            let rtcp::Packet::SenderReport { ntp, rtp_timestamp, .. } = packet else { continue };
+            let of_ntp = i128::from(ntp - NTP) * 90_000 >> 32;
+            let off_ms = (of_ntp - i128::from(rtp_timestamp)).abs() / 90;
+            assert!(off_ms <= 2, "{off_ms} ms between the clock and the picture");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 3, "{seen} reports");
 }
