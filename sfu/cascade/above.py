@@ -92,6 +92,7 @@ class Above:
         self.state: State = "connecting"
         self.lost_at_s = 0.0
         self.is_moved = False  # the parent is about to go
+        self.is_over = False  # nobody wants it any more
         self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.follows = asyncio.Event()  # its media feeds the room
         self.incarnations = 0
@@ -179,12 +180,17 @@ class Above:
                     heartbeat=HEARTBEAT_S,
                     max_msg_size=MESSAGE_BYTES_MAX,
                 )
-                stack.push_async_callback(socket.close)
+                stack.push_async_callback(self._hang_up, socket)
                 channel = Channel(socket)
                 timeline, state = await self._shake_hands(channel, socket)
             self.room.follow(self, timeline)
             self.room.hear_state(state)
             await self._follow(channel)
+
+    async def _hang_up(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        """Say whether this was the end of the link, or the parent may see us again."""
+        code = aiohttp.WSCloseCode.OK if self.is_over else aiohttp.WSCloseCode.SERVICE_RESTART
+        await socket.close(code=code)
 
     async def _shake_hands(
         self, channel: Channel, socket: aiohttp.ClientWebSocketResponse

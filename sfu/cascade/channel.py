@@ -51,6 +51,11 @@ class Channel:
         self._waiting_bytes += len(data)
         self._wake.set()
 
+    @property
+    def was_ended(self) -> bool:
+        """Whether one of the ends wanted the end of it; else it may come again."""
+        return self.is_over or self._socket.close_code == aiohttp.WSCloseCode.OK
+
     def close(self) -> None:
         """End, once what waits is sent."""
         self.is_over = True

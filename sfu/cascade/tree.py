@@ -321,7 +321,7 @@ class Cascade:
             for task in (writing, serving):
                 if task.done():
                     task.result()
-            if not channel.is_over:
+            if not channel.was_ended:
                 # Cut off, perhaps: its media goes on until it has come again.
                 await asyncio.sleep(LINGER_S)
         except (LinkError, OSError) as error:
@@ -393,6 +393,7 @@ class Cascade:
         if above is None:
             return
         for other in [a for a in self._tasks if a.room is above.room]:
+            other.is_over = True
             self._tasks.pop(other).cancel()
             other.room.unfollow(other)
         above.room.unfollow(above)
@@ -400,6 +401,7 @@ class Cascade:
         self._node.let_go(above.room)
 
     async def _end(self, above: Above) -> None:
+        above.is_over = True
         task = self._tasks.pop(above, None)
         if task is not None:
             task.cancel()

@@ -18,7 +18,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from control import NodeAddress
 from sfu._core import Media
-from sfu.internal import Refused
+from sfu.cascade.above import client as client_of
 from sfu.node import Node
 from signaling import Signaling
 from tests.sfu.clients import Client
@@ -26,7 +26,9 @@ from tests.sfu.conftest import config_of, running
 from tests.sfu.control_server import ControlServer
 from tests.signaling.fake_control import CLASS_ID as CLASS_UUID
 from tests.signaling.fake_control import LINK, FakeControl, problems
+from wire import codec
 from wire.link import CloseLink, OfferLink, TakeLink
+from wire.session import Refusal
 
 CLASS_ID = str(CLASS_UUID)
 Soon = Callable[[Callable[[], bool]], Awaitable[None]]
@@ -52,13 +54,22 @@ class Tree:
 
     async def link(self, parent: int, child: int, **changes: Any) -> tuple[OfferLink, TakeLink]:
         """Do what control does: tell the parent, then the child."""
-        above, below = self.places[parent].node, self.places[child].node
         offer, take = self.letters(parent, child)
-        above.cascade.offer(CLASS_ID, offer)
         take = replace(take, **changes)
-        await below.cascade.take(CLASS_ID, take)
+        assert await self.ask(parent, "POST", "links", offer) == (204, "")
+        assert await self.ask(child, "POST", "upstream", take) == (204, "")
         self.links.append((parent, child, offer.link_id))
         return offer, take
+
+    async def ask(self, at: int, method: str, what: str, message: Any) -> tuple[int, str]:
+        """Ask a node's internal API as control does; return the status and a refusal's code."""
+        node = self.places[at].node
+        http, base = client_of(node.url)
+        headers = {"Authorization": f"Bearer {node.secret}"}
+        url, data = f"{base}/classes/{CLASS_ID}/{what}", codec.pack(message)
+        async with http, http.request(method, url, data=data, headers=headers) as response:
+            body = await response.read()
+            return response.status, codec.unpack(Refusal, body).code if body else ""
 
     def letters(self, parent: int, child: int) -> tuple[OfferLink, TakeLink]:
         above, below = self.places[parent].node, self.places[child].node
@@ -187,16 +198,26 @@ async def test_a_link_is_one_copy_however_many_watch_behind_it(tmp_path: Path, s
         await tree.link(0, 1)
         watching = [await tree.student(1, name) for name in ("student", "other", "third")]
         for client in watching:
-            await client.media("video", 20)
-        teacher.mute()
-        await asyncio.sleep(1.5)  # counters are a second old at the most
+            await client.media("video", 1)
         (publisher,) = tree.places[0].node._by_number
-        came = tree.places[0].media.session_stats(publisher) or {}
-        link = tree.stats_of_link(0)
-        copies = link["packets_out"] - link["probe_packets_out"] - link["packets_repaired"]
-        assert 0.9 * came["packets_received"] <= copies <= came["packets_received"]
-        edge = tree.places[1].media.stats()
-        assert edge["media_packets_out"] > 2 * copies
+
+        async def counted() -> tuple[int, int, int]:
+            await asyncio.sleep(1.2)  # counters are a second old at the most
+            came = tree.places[0].media.session_stats(publisher) or {}
+            link = tree.stats_of_link(0)
+            copies = link["packets_out"] - link["probe_packets_out"] - link["packets_repaired"]
+            return (
+                came["packets_received"],
+                copies,
+                tree.places[1].media.stats()["media_packets_out"],
+            )
+
+        before = await counted()
+        await asyncio.sleep(1.5)
+        teacher.mute()
+        came, copies, sent = (b - a for a, b in zip(before, await counted(), strict=True))
+        assert 0.8 * came <= copies <= came * 1.2, "each packet once"
+        assert sent > 2.4 * copies, "and to each of the three"
 
 
 async def test_another_parent_takes_over_and_nobody_connects_anew(
@@ -257,28 +278,71 @@ async def test_loops_stale_placements_and_wrong_keys_are_refused(
     async with a_tree(tmp_path, 2) as tree:
         teacher = await tree.teacher()
         await teacher.message("hello")
-        below = tree.places[1].node.cascade
-
-        async def refused(take: TakeLink) -> str:
-            with pytest.raises(Refused) as caught:
-                await below.take(CLASS_ID, take)
-            return caught.value.refusal.code
-
         offer, take = tree.letters(0, 1)
-        assert await refused(take) == "no_parent"  # nobody has offered it
-        tree.places[0].node.cascade.offer(CLASS_ID, offer)
-        assert await refused(replace(take, key=bytes(32))) == "no_parent"
+
+        async def taken(**changes: Any) -> tuple[int, str]:
+            return await tree.ask(1, "POST", "upstream", replace(take, **changes))
+
+        assert await tree.ask(1, "POST", "links", offer) == (503, "wrong_node")  # nobody to follow
+        assert await taken() == (503, "no_parent")  # nobody has offered it
+        assert await tree.ask(0, "POST", "links", offer) == (204, "")
+        assert await taken(key=bytes(32)) == (503, "no_parent")
         assert "not known by this key" in caplog.text
         path = (tree.places[1].node.node_id, tree.places[0].node.node_id)
-        assert await refused(replace(take, path=path)) == "loop"
-        await below.take(CLASS_ID, replace(take, placement=2))
-        _, stale = tree.letters(0, 1)
-        assert await refused(stale) == "stale"
-        with pytest.raises(Refused) as caught:
-            tree.places[1].node.cascade.offer(
-                "another class", replace(offer, class_id="another class")
-            )
-        assert caught.value.refusal.code == "wrong_node"
+        assert await taken(path=path) == (409, "loop")
+        assert await taken(key=b"short") == (400, "bad_message")
+        assert CLASS_ID not in tree.places[1].node.rooms, "what was refused leaves nothing behind"
+        assert await taken(placement=2) == (204, "")
+        assert await taken(placement=2) == (204, "")  # once more
+        assert await taken(link_id=str(uuid4())) == (409, "stale")
+        close = CloseLink(take.link_id)
+        assert await tree.ask(1, "DELETE", "upstream", CloseLink(str(uuid4()))) == (204, "")
+        assert CLASS_ID in tree.places[1].node.rooms
+        assert await tree.ask(1, "DELETE", "upstream", close) == (204, "")
+        assert CLASS_ID not in tree.places[1].node.rooms
+        assert await tree.ask(0, "DELETE", "links", close) == (204, "")
+
+
+async def test_a_loop_that_control_did_not_see_is_refused_by_the_nodes(tmp_path: Path) -> None:
+    async with a_tree(tmp_path, 3) as tree:
+        teacher = await tree.teacher()
+        await teacher.message("hello")
+        await tree.link(0, 1)
+        await tree.link(1, 2)
+        # The middle is to follow the leaf, by one who does not know that the leaf follows it.
+        leaf, middle = tree.places[2].node, tree.places[1].node
+        offer, take = tree.letters(2, 1)
+        assert await tree.ask(2, "POST", "links", offer) == (204, "")
+        forgetful = replace(take, path=(leaf.node_id,))
+        assert await tree.ask(1, "POST", "upstream", forgetful) == (409, "loop")
+        assert middle.rooms[CLASS_ID].path == (tree.places[0].node.node_id,)
+        assert middle.cascade.figures().above == 1
+
+
+async def test_another_teachers_codec_and_the_history_reach_an_edge(tmp_path: Path) -> None:
+    async with a_tree(tmp_path, 2) as tree:
+        teacher = await tree.teacher()
+        await teacher.message("hello")
+        say(teacher, "before anybody came")
+        await heard(teacher, 1)
+        await tree.link(0, 1)
+        student = await tree.student(1, "student")
+        hello = await student.message("hello")
+        assert [c["text"] for c in hello["comments"]["recent"]] == ["before anybody came"]
+        await student.media("video", 5)
+        await teacher.leave()
+        while (await student.message("teacher"))["here"]:
+            pass
+        again = Client.teacher(tree.places[0].http, f"/live/classes/{CLASS_ID}/whip")
+        tree.clients.append(again)
+        again.offer_only("H264")
+        await again.connect()
+        while not (await student.message("teacher"))["here"]:
+            pass
+        before = student.packets["video"]
+        await student.media("video", before + 10)
+        edge = tree.places[1].node.rooms[CLASS_ID]
+        assert [name for name, *_ in edge.codecs["video"]] == ["VP8", "H264"]
 
 
 async def test_a_child_that_lies_is_not_believed(
