@@ -19,8 +19,8 @@ struct Tree {
     delay: Duration,
     /// (when, to, from, datagram)
     on_the_way: VecDeque<(Time, usize, usize, Vec<u8>)>,
-    /// Of datagrams between nodes that hold media, by (from, to); None: not dropped.
-    drops: fn(u64) -> bool,
+    /// Of datagrams between nodes that hold media: by how many there were, and by SSRC.
+    drops: fn(u64, u32) -> bool,
     carried: u64,
     /// In bit/s, of media between nodes, with half a second of queue; None: as wide as one likes.
     narrow: Option<u64>,
@@ -44,7 +44,7 @@ impl Tree {
             links: 0,
             delay: Duration::from_millis(1),
             on_the_way: VecDeque::new(),
-            drops: |_| false,
+            drops: |_, _| false,
             carried: 0,
             narrow: None,
             free_at: Time(0),
@@ -165,7 +165,9 @@ impl Tree {
                 let mut at = now + self.delay;
                 if datagram[0] >> 6 == 2 && !(192..=223).contains(&datagram[1]) {
                     self.carried += 1;
-                    if (self.drops)(self.carried) || self.is_full(now, datagram.len()) {
+                    let ssrc: [u8; 4] = datagram[8..12].try_into().expect("4 bytes");
+                    let ssrc = u32::from_be_bytes(ssrc);
+                    if (self.drops)(self.carried, ssrc) || self.is_full(now, datagram.len()) {
                         self.dropped += 1;
                         continue;
                     }
@@ -310,14 +312,14 @@ fn what_a_link_loses_is_repaired_by_its_parent_and_nobody_notices() {
     tree.link(0, 1, false);
     let mut viewer = watch(&mut tree, 1, 10);
     tree.run_ms(50);
-    tree.drops = |n| n % 13 == 5;
+    tree.drops = |n, _| n % 13 == 5;
     for n in 0..90u32 {
         teacher.send_frame(&mut tree.nodes[0], n == 0, n * 6000, 12);
         let sound = teacher.seal(MIC, 111, false, n * 3168, &[n as u8; 80]);
         tree.nodes[0].receive(teacher.id, &sound);
         tree.run_ms(66);
     }
-    tree.drops = |_| false;
+    tree.drops = |_, _| false;
     tree.run_ms(500);
     assert!(tree.dropped > 50, "{} dropped", tree.dropped);
     let got = viewer.packets(&tree.nodes[1]);
@@ -444,7 +446,7 @@ fn a_parent_that_died_is_replaced_from_the_cache_of_another() {
 }
 
 #[test]
-fn a_picture_broken_on_the_way_is_mended_from_the_parents_cache() {
+fn a_line_that_was_dead_for_longer_than_repairs_costs_the_class_no_keyframe() {
     let mut tree = Tree::new(2);
     let mut teacher = teach(&mut tree);
     tree.link(0, 1, false);
@@ -452,12 +454,38 @@ fn a_picture_broken_on_the_way_is_mended_from_the_parents_cache() {
     tree.run_ms(50);
     for n in 0..60u32 {
         // The line is dead for a second and a half: longer than repairs are waited for.
-        tree.drops = if (10..32).contains(&n) { |_| true } else { |_| false };
+        tree.drops = if (10..32).contains(&n) { |_, _| true } else { |_, _| false };
         teacher.send_frame(&mut tree.nodes[0], n == 0, n * 6000, 3);
         tree.run_ms(66);
     }
     assert!(tree.dropped > 20, "{}", tree.dropped);
     assert_eq!(payloads(&viewer.packets(&tree.nodes[1])), frames(0, 60, 3));
+    assert!(asks(&tree) <= 1, "the class was not bothered");
+}
+
+#[test]
+fn a_picture_broken_on_the_way_is_mended_from_the_parents_cache() {
+    let mut tree = Tree::new(2);
+    let mut teacher = teach(&mut tree);
+    tree.link(0, 1, false);
+    let mut viewer = watch(&mut tree, 1, 10);
+    tree.run_ms(50);
+    for n in 0..40u32 {
+        // One packet is lost, and every repair: it is given up after a second.
+        tree.drops = match n {
+            10 => |_, ssrc| ssrc % 16 == 0,
+            11..30 => |_, ssrc| ssrc % 16 == 1,
+            _ => |_, _| false,
+        };
+        teacher.send_frame(&mut tree.nodes[0], n == 0, n * 6000, 2);
+        tree.run_ms(66);
+    }
+    tree.run_ms(500);
+    let (_, _, above, below) = tree.ends[0];
+    assert!(tree.counter(1, below, "packets_given_up") > 0, "the picture was broken");
+    assert_eq!(tree.counter(0, above, "starts_again"), 1, "and sent once more");
+    let got = payloads(&viewer.packets(&tree.nodes[1]));
+    assert_eq!(got, frames(0, 40, 2));
     assert!(asks(&tree) <= 1, "the class was not bothered");
 }
 

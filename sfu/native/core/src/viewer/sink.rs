@@ -16,6 +16,15 @@ use crate::srtp::{SealedStream, Sealer};
 /// A viewer that cannot keep up costs the whole class a keyframe no more often than this.
 const WISH_INTERVAL_MIN: Duration = Duration::from_secs(15);
 
+/// A picture that was sent again because the other node had lost something since.
+#[derive(Clone, Copy, Debug)]
+pub struct Mended {
+    pub at: Time,
+    /// Its position.
+    pub picture: u64,
+    pub times: u8,
+}
+
 pub struct Sink {
     pub spec: SinkSpec,
     /// To another node: whatever flows waits until it knows the codec, and nothing is left out of a replay.
@@ -45,8 +54,8 @@ pub struct Sink {
     pub began: Option<Time>,
     /// Begun again because the viewer asked.
     pub starts_again: u8,
-    /// When that was last done for another node.
-    pub mended: Option<Time>,
+    /// The same for another node.
+    pub mended: Option<Mended>,
     /// Pictures before this position are the past: the viewer has seen later ones.
     pub not_before: u64,
     /// A viewer that falls behind may not wish for a keyframe again before this.
