@@ -35,8 +35,9 @@ test-long: $(INSTALLED) fuzz ## Run the tests that take minutes, and the fuzzers
 	@.ci/test-tools long
 	$(BIN)/python -m pytest -m long --timeout 1200 $(ARGS)
 
-fuzz: ## Fuzz every parser and a node, FUZZ_SECONDS (60) each
+fuzz: $(INSTALLED) ## Fuzz every parser and a node, FUZZ_SECONDS (60) each
 	@$(NATIVE)/fuzz/run
+	@$(BIN)/python -m tests.fuzz.run
 
 lint: $(INSTALLED) ## Check types, style and the arrows between the folders
 	$(BIN)/ruff format --check .

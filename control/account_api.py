@@ -43,10 +43,19 @@ class AccountApi:
     def operations(self) -> list[Operation]:
         up = Body({"email": Email(), "name": NAME, "password": Password(), "role": ROLE}, {})
         sign_in = Body({"email": Email(), "password": TYPED_PASSWORD}, {})
-        change = Body({}, {"name": NAME, "role": ROLE, "password": Password()})
+        change = Body(
+            {},
+            {
+                "name": NAME,
+                "role": ROLE,
+                "password": Password(),
+                "current_password": TYPED_PASSWORD,
+            },
+        )
         return [
             Operation("POST", "/api/accounts", "signUp", "Make an account and sign in.",
-                      self.sign_up, "User", 201, up, ("email_taken", "rate_limited"), signed_in=False),
+                      self.sign_up, "User", 201, up,
+                      ("email_taken", "password_common", "rate_limited"), signed_in=False),
             Operation("POST", "/api/session", "signIn", "Sign in.", self.sign_in, "User", 200,
                       sign_in, ("wrong_credentials", "rate_limited"), signed_in=False),
             Operation("GET", "/api/session", "session", "Show who is signed in, if anybody is.",
@@ -54,8 +63,9 @@ class AccountApi:
             Operation("DELETE", "/api/session", "signOut", "Sign out here.", self.sign_out, None,
                       204, None, signed_in=False),
             Operation("GET", "/api/me", "me", "Show who is signed in.", self.me, "User"),
-            Operation("PATCH", "/api/me", "changeMe", "Change name, role or password.",
-                      self.change, "User", 200, change, ("role_busy", "rate_limited")),
+            Operation("PATCH", "/api/me", "changeMe", "Change name, role or password; a new "
+                      "password needs the current one.", self.change, "User", 200, change,
+                      ("role_busy", "rate_limited", "wrong_password", "password_common")),
             Operation("DELETE", "/api/me", "deleteMe", "Delete the account; attendance is kept "
                       "without the name.", self.delete, None, 204, None, ("role_busy",)),
         ]  # fmt: skip
@@ -139,6 +149,7 @@ class AccountApi:
             name=fields.get("name"),
             role=fields.get("role"),
             password=fields.get("password"),
+            current_password=fields.get("current_password"),
             token=self.session_of(request),
         )
         return answer(answers.user(await self._accounts.me(account.account_id)))

@@ -12,6 +12,7 @@ from uuid import UUID
 from control.database import Connection, Database, row, rows, run, try_again
 from control.ids import uuid7
 from control.model import Account
+from control.password_rule import PasswordRule
 from control.passwords import Passwords
 from control.problem import Problem
 from control.sessions import USE_WRITTEN_EVERY_S, Sessions
@@ -36,17 +37,24 @@ class Accounts:
     """What can be done with accounts; Problems as in the contract."""
 
     def __init__(
-        self, database: Database, sessions: Sessions, passwords: Passwords, throttle: Throttle
+        self,
+        database: Database,
+        sessions: Sessions,
+        passwords: Passwords,
+        rule: PasswordRule,
+        throttle: Throttle,
     ) -> None:
         self._database = database
         self._sessions = sessions
         self._passwords = passwords
+        self._rule = rule
         self._throttle = throttle
 
     async def sign_up(
         self, *, email: str, name: str, password: str, role: str, address: str, client: str
     ) -> tuple[UUID, str]:
-        """Make an account; returns its id and a session token. Problem email_taken."""
+        """Make an account; returns its id and a session token. Problems email_taken, password_common."""
+        self._rule.check(password, email=email, name=name)
         await self._throttle.check_sign_up(address)
         hashed = await self._passwords.hash(password)
         account_id = uuid7()
@@ -99,13 +107,13 @@ class Accounts:
 
     async def change(
         self, account_id: UUID, *, name: str | None, role: str | None, password: str | None,
-        token: str | None,
+        current_password: str | None, token: str | None,
     ) -> None:  # fmt: skip
-        """Change what is given; role_busy while seated. A new password signs out everywhere else."""
-        hashed = None
+        """Change what is given; role_busy while seated. A new password takes the current one, and signs
+        out everywhere else; wrong_password, password_common."""
+        hashes = None
         if password is not None:
-            await self._throttle.check_password_change(account_id)
-            hashed = await self._passwords.hash(password)
+            hashes = await self._new_password(account_id, password, current_password)
         async with self._database.transaction() as connection:
             held = await row(connection, "account.lock", account_id)
             if held is None:
@@ -113,13 +121,35 @@ class Accounts:
             if role is not None and role != held["role"]:
                 await _refuse_while_seated(connection, account_id)
             await run(connection, "account.change", account_id, name, role)
-            if hashed is not None:
-                await run(connection, "account.change_password", account_id, hashed)
+            if hashes is not None:
+                # Whoever set another one since the current one was verified has the last word.
+                if await row(connection, "account.replace_password", account_id, *hashes) is None:
+                    raise try_again()
                 keep = digest(token) if token is not None else None
                 await run(connection, "account.remove_sessions", account_id, keep)
                 await run(connection, "account.remove_api_tokens", account_id)
-        if hashed is not None:
+        if hashes is not None:
             log.info("account %s has a new password", account_id)
+
+    async def _new_password(
+        self, account_id: UUID, password: str, current: str | None
+    ) -> tuple[str, str]:
+        """Return the hash of the current password and that of the new one, both judged."""
+        if current is None:
+            raise Problem(
+                422, "invalid_request", "The field 'current_password' is missing.",
+                extra={"field": "current_password"},
+            )  # fmt: skip
+        # Before either is judged: who sits down at a browser that is signed in may not guess without end.
+        await self._throttle.check_password_change(account_id)
+        known = await self._database.row("account.password", account_id)
+        encoded: str | None = known["password_hash"] if known is not None else None
+        right = await self._passwords.verify(encoded, current)
+        if known is None or encoded is None or not right:
+            log.info("account %s: a wrong current password", account_id)
+            raise Problem(403, "wrong_password", "The current password is wrong.")
+        self._rule.check(password, email=known["email"], name=known["name"])
+        return encoded, await self._passwords.hash(password)
 
     async def delete(self, account_id: UUID) -> None:
         """Forget the person; attendance stays under "Deleted user". Problem role_busy while seated."""

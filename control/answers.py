@@ -47,6 +47,7 @@ def user(row: Any) -> dict[str, Any]:
         "email": row["email"],
         "name": row["name"],
         "role": row["role"],
+        "is_operator": row["is_operator"],
         "active_class": active,
     }
 
@@ -111,6 +112,10 @@ def duration(seconds: float | None) -> float:
 
 def page_of(request: web.Request) -> tuple[UUID | None, int]:
     """Return (the id that the page begins after, its length) of `?limit=&cursor=`."""
+    for name in ("limit", "cursor"):
+        # Of two, a proxy may have judged the other one.
+        if len(request.query.getall(name, ())) > 1:
+            raise _bad_query(name, "is there twice")
     limit_text = request.query.get("limit", str(PAGE_ITEMS))
     # isdecimal() alone takes digits of every script.
     if not (limit_text.isascii() and limit_text.isdecimal() and len(limit_text) <= 4):

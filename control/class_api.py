@@ -16,6 +16,7 @@ from control.fields import Body, Integer, Text
 from control.ids import parse_uuid
 from control.operations import Operation
 from control.problem import Problem
+from control.throttle import Throttle
 
 TITLE = Text(longest=200)
 CAPACITY = Integer(1, 1_000_000)
@@ -32,11 +33,17 @@ class ClassApi:
     """Handlers."""
 
     def __init__(
-        self, database: Database, classes: Classes, accounts: AccountApi, public_url: str | None
+        self,
+        database: Database,
+        classes: Classes,
+        accounts: AccountApi,
+        throttle: Throttle,
+        public_url: str | None,
     ) -> None:
         self._database = database
         self._classes = classes
         self._accounts = accounts
+        self._throttle = throttle
         self._public_url = public_url.rstrip("/") if public_url else None
 
     def operations(self) -> list[Operation]:
@@ -46,7 +53,8 @@ class ClassApi:
         one = "/api/classes/{id}"
         return [
             Operation("POST", "/api/classes", "createClass", "Create a class.", self.create,
-                      "Class", 201, create, ("not_teacher",), headers={IDEMPOTENCY_KEY: KEY_SCHEMA}),
+                      "Class", 201, create, ("not_teacher", "rate_limited"),
+                      headers={IDEMPOTENCY_KEY: KEY_SCHEMA}),
             Operation("GET", "/api/classes", "listClasses", "List own classes, newest first.",
                       self.own, "ClassPage", paged=True),
             Operation("GET", one, "getClass", "Show an own class.", self.show, "Class",
@@ -77,6 +85,7 @@ class ClassApi:
                 422, "invalid_request",
                 f"An Idempotency-Key has 1 to {IDEMPOTENCY_KEY_LENGTH_MAX} printable characters.",
             )  # fmt: skip
+        await self._throttle.check_new_class(account.account_id)
         made = await self._classes.create(account, **fields, key=key)
         return self._class(request, made, 201)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 import logging
@@ -24,6 +25,7 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 FORWARDED_MAX = 16  # proxies one after the other
 API_BODY_BYTES_MAX = 64 * 1024
+BODY_READ_S = 10.0  # a client that dribbles its body holds no handler for longer
 # Whoever tries what is not theirs, or too often, is written down (without who they say they are).
 REFUSALS = frozenset({401, 403, 429})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -191,9 +193,13 @@ async def read_body(request: web.Request) -> bytes:
         raise _too_large()
     if request.content_type != "application/json":
         raise Problem(400, "invalid_request", "The body must be sent as application/json.")
-    data = await request.content.read(API_BODY_BYTES_MAX + 1)
-    while len(data) <= API_BODY_BYTES_MAX and not request.content.at_eof():
-        data += await request.content.read(API_BODY_BYTES_MAX + 1 - len(data))
+    try:
+        async with asyncio.timeout(BODY_READ_S):
+            data = await request.content.read(API_BODY_BYTES_MAX + 1)
+            while len(data) <= API_BODY_BYTES_MAX and not request.content.at_eof():
+                data += await request.content.read(API_BODY_BYTES_MAX + 1 - len(data))
+    except TimeoutError as error:
+        raise Problem(408, "invalid_request", "The request took too long to arrive.") from error
     if len(data) > API_BODY_BYTES_MAX:
         raise _too_large()
     return data

@@ -17,6 +17,7 @@ from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     disable_created_metrics,
     generate_latest,
@@ -79,6 +80,10 @@ LAG = Histogram(
     registry=REGISTRY,
 )
 
+TASKS = Gauge(
+    "lectern_event_loop_tasks", "Tasks that the event loop has at this moment.", registry=REGISTRY
+)
+
 for _outcome in ("accepted", "stale", "held", "refused"):
     BEATS.labels(_outcome)
 
@@ -107,6 +112,7 @@ class Metrics:
 
     async def _tell(self, request: web.Request, fields: dict[str, Any]) -> web.Response:
         self.check(request)
+        TASKS.set(len(asyncio.all_tasks()))
         return web.Response(
             body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST}
         )

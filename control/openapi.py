@@ -18,8 +18,11 @@ STATUSES: dict[str, tuple[int, ...]] = {
     "not_found": (404,),
     "not_signed_in": (401,),
     "wrong_credentials": (401,),
+    "wrong_password": (403,),
+    "password_common": (422,),
     "bad_origin": (403,),
     "not_teacher": (403,),
+    "not_operator": (403,),
     "not_owner": (403,),
     "link_invalid": (404,),
     "class_not_live": (409,),
@@ -102,6 +105,10 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
         cursor = {"type": "string"}
         found.append({"name": "cursor", "in": "query", "required": False, "schema": cursor})
     found += [
+        {"name": name, "in": "query", "required": True, "schema": schema}
+        for name, schema in operation.query.items()
+    ]
+    found += [
         {"name": name, "in": "header", "required": False, "schema": schema}
         for name, schema in operation.headers.items()
     ]
@@ -145,7 +152,7 @@ def all_codes(operation: Operation) -> list[str]:
         codes.add("not_signed_in")
     if operation.method not in SAFE_METHODS:
         codes.add("bad_origin")
-    if operation.body is not None or operation.paged or operation.headers:
+    if operation.body is not None or operation.paged or operation.headers or operation.query:
         codes.add("invalid_request")
     if operation.body is not None:
         codes.add("too_large")

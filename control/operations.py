@@ -33,6 +33,8 @@ class Operation:
     signed_in: bool = True
     paged: bool = False
     media_type: str = "application/json"
+    # Parameters of the query, which must be there, with their schemas.
+    query: dict[str, dict[str, Any]] = field(default_factory=dict)
     # Request headers with their schemas.
     headers: dict[str, dict[str, Any]] = field(default_factory=dict)
 

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 PAGE_ITEMS = 500
 NEW_PASSWORD_BYTES = 12  # 96 bits, 16 characters to read out
+# One that we made is for its first use: time enough to be handed over, and to choose another one.
+NEW_PASSWORD_S = 7 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +80,12 @@ class Operators:
             after = found[-1]["account_id"]
 
     async def reset_password(self, email: str) -> str:
-        """Set a new random password, sign the account out everywhere and return the password."""
+        """Set a new random password, good for a week, sign the account out everywhere and return it."""
         account_id = await self._account(email)
         password = secrets.token_urlsafe(NEW_PASSWORD_BYTES)
         hashed = await self._passwords.hash(password)
         async with self._database.transaction() as connection:
-            await run(connection, "account.change_password", account_id, hashed)
+            await run(connection, "account.change_password", account_id, hashed, NEW_PASSWORD_S)
             await _sign_out(connection, account_id)
         return password
 
@@ -115,7 +117,11 @@ class Operators:
 
     async def make_operator(self, email: str) -> None:
         """Make a person an operator of this deployment."""
-        await self._database.rows("account.make_operator", await self._account(email))
+        await self._database.rows("account.set_operator", await self._account(email), True)
+
+    async def make_no_operator(self, email: str) -> None:
+        """Let a person be an operator no more, at once."""
+        await self._database.rows("account.set_operator", await self._account(email), False)
 
     async def nodes(self) -> list[NodeLine]:
         """Return every node that lives or has died lately."""

@@ -47,6 +47,7 @@ class RedisMap:
 
     def __init__(self, url: str) -> None:
         self._redis: Any = _cluster(url) if url.startswith(CLUSTER_SCHEME) else _server(url)
+        self._complained = False
         self._away_until = 0.0
 
     async def close(self) -> None:
@@ -102,12 +103,21 @@ class RedisMap:
             return None
         try:
             answer: Awaitable[Any] = self._redis.execute_command(*command)
-            return await asyncio.wait_for(answer, ANSWER_S)
+            found = await asyncio.wait_for(answer, ANSWER_S)
         except (RedisError, OSError, TimeoutError) as error:
             self._away_until = time.monotonic() + PAUSE_S
-            reason = str(error) or type(error).__name__
-            log.warning("Redis is away, going on without it for %.0f s: %s", PAUSE_S, reason)
+            # Once, however many ask at once and however long it stays away.
+            if not self._complained:
+                self._complained = True
+                reason = str(error) or type(error).__name__
+                log.warning(
+                    "Redis is away, going on without it, trying every %.0f s: %s", PAUSE_S, reason
+                )
             return None
+        if self._complained:
+            self._complained = False
+            log.info("Redis answers again")
+        return found
 
 
 def _server(url: str) -> Any:

@@ -43,6 +43,8 @@ SCHEMAS: dict[str, Schema] = {
         email={"type": ["string", "null"]},
         name=TEXT,
         role={"type": "string", "enum": ["teacher", "student"]},
+        # Of the deployment; made so by `lectern user make-operator`.
+        is_operator=YES_NO,
         active_class={"anyOf": [{"type": "null"}, _ref("ActiveClass")]},
     ),
     "SignedIn": _object(user={"anyOf": [{"type": "null"}, _ref("User")]}),
@@ -69,6 +71,46 @@ SCHEMAS: dict[str, Schema] = {
                 ]
             },
         },
+    ),
+    "Deployment": _object(
+        at=TIME,
+        totals=_object(nodes=COUNT, sessions=COUNT, egress_bps=COUNT, classes=COUNT, present=COUNT),
+        # The fullest first; dead ones until their sessions are settled.
+        nodes={"type": "array", "items": _ref("Node")},
+        # Those with most people present.
+        classes={"type": "array", "items": _ref("LiveClass")},
+    ),
+    "Node": _object(
+        id=ID,
+        state={"type": "string", "enum": ["serving", "draining", "unreachable", "dead"]},
+        # Where browsers reach its media.
+        addresses={"type": "array", "items": TEXT},
+        version=TEXT,
+        sessions=COUNT,
+        classes=COUNT,
+        egress_bps=COUNT,
+        # Cores used in the last second.
+        cpu={"type": "number", "minimum": 0},
+        loop_lag_ms={"type": "number", "minimum": 0},
+        native_lag_ms={"type": "number", "minimum": 0},
+        registered_at=TIME,
+        beat_at=TIME,
+        silent_s=SECONDS,
+    ),
+    "LiveClass": _object(
+        id=ID,
+        title=TEXT,
+        teacher_name=TEXT,
+        node_id={"type": ["string", "null"], "format": "uuid"},
+        present=COUNT,
+        capacity=CAPACITY,
+        started_at=TIME,
+        duration_s=SECONDS,
+    ),
+    "FoundClasses": _object(
+        items={"type": "array", "items": _ref("LiveClass")},
+        # Whether everything that was asked for is there.
+        complete=YES_NO,
     ),
     "Class": _object(
         id=ID,

@@ -27,6 +27,8 @@ from control.lobby import Lobbies
 from control.metrics import Metrics
 from control.model import Account, Admission, NodeAddress
 from control.operations import Operation
+from control.operator_api import OperatorApi
+from control.password_rule import PasswordRule
 from control.passwords import Passwords
 from control.placement import NODES_MAX, Placement
 from control.problem import Problem
@@ -72,7 +74,9 @@ class Control:
         self._webhooks = Webhooks(database, webhook)
         sessions = Sessions(database)
         throttling = Throttle(redis_map, on=throttle)
-        accounts = Accounts(database, sessions, self._passwords, throttling)
+        accounts = Accounts(
+            database, sessions, self._passwords, PasswordRule(public_url), throttling
+        )
         self._lobbies = Lobbies(database)
         self._tell_end: Callable[[ClassEnd], None] = lambda end: None
         self._classes = Classes(database, changed=self._lobbies.look, ended=self._class_ended)
@@ -86,7 +90,9 @@ class Control:
             ended=self._class_ended,
         )
         self._account_api = AccountApi(accounts, sessions, secure_cookies=secure_cookies)
-        self._class_api = ClassApi(database, self._classes, self._account_api, public_url)
+        self._class_api = ClassApi(
+            database, self._classes, self._account_api, throttling, public_url
+        )
         attendance = AttendanceApi(database, self._classes, self._account_api)
         tokens = TokenApi(accounts, sessions, self._account_api)
         export = ExportApi(database, accounts, sessions, self._class_api, self._account_api)
@@ -97,6 +103,7 @@ class Control:
             *self._class_api.operations(),
             *self._lobbies.operations(),
             *attendance.operations(),
+            *OperatorApi(database, self._account_api).operations(),
             *self._health_operations(),
             *self._metrics.operations(),
         ]

@@ -24,6 +24,7 @@ FAILURES_OF_MANY_MAX = 2
 SIGN_INS_MAX = 3000  # per address within the window: a large school in five minutes
 SIGN_UPS_MAX = 2000
 PASSWORD_CHANGES_MAX = 10  # per account within the window: each costs as much as a sign-in
+CLASSES_MAX = 200  # new ones per account within the window: a term's timetable at once
 LOCAL_BUCKETS_MAX = 20_000
 # Who has one IPv6 address has all of its network (RFC 6177).
 IPV6_NETWORK_BITS = 64
@@ -73,6 +74,11 @@ class Throttle:
         if not self._on:
             return
         if await self._count(_bucket("password", str(account_id))) > PASSWORD_CHANGES_MAX:
+            raise _limited()
+
+    async def check_new_class(self, account_id: UUID) -> None:
+        """Problem rate_limited after too many new classes."""
+        if self._on and await self._count(_bucket("class", str(account_id))) > CLASSES_MAX:
             raise _limited()
 
     async def _level(self, bucket: str) -> int:

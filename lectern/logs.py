@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import time
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal
@@ -19,6 +20,8 @@ from typing import Literal
 Format = Literal["human", "json"]
 
 TEMPLATES_MAX = 1024  # our log calls are a few hundred
+# C0, DEL, C1 and what Unicode takes for the end of a line.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SPECIFIER = re.compile(
     r"(?:\b(class|session|node|account)\s+)?%(?:%|[-#0 +]*\d*(?:\.\d+)?[a-zA-Z])"
 )
@@ -26,16 +29,33 @@ _SPECIFIER = re.compile(
 
 def configure(level: str, format: Format = "human", process: str = "lectern") -> None:
     """Let the process log from `level` on; `process` is who it is among Lectern's."""
-    logging.basicConfig(
-        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
-    if format == "json":
-        for handler in logging.getLogger().handlers:
-            handler.setFormatter(JsonLines(process))
+    logging.basicConfig(level=level.upper(), force=True)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(JsonLines(process) if format == "json" else PlainLines())
     # One line per request would hold links, which are secrets, and drown the rest.
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     for chatty in ("aiortc", "aioice", "yoyo"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+class PlainLines(logging.Formatter):
+    """Formats a record as a line to read, its time in UTC; an exception follows on lines of its own."""
+
+    converter = staticmethod(time.gmtime)
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the line; what somebody sent must not begin another one in it, nor move the cursor."""
+        record.message = _CONTROL.sub(_escaped, record.message)
+        return super().formatMessage(record)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode()
 
 
 class JsonLines(logging.Formatter):

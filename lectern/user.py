@@ -18,7 +18,8 @@ ACTIONS = {
     "disable": "lock an account out at once; a live class of it ends",
     "enable": "let a disabled account in again",
     "delete": 'forget a person; attendance stays under "Deleted user"',
-    "make-operator": "make a person an operator of this deployment",
+    "make-operator": "make a person an operator of this deployment, who sees its nodes and classes",
+    "unmake-operator": "let a person be an operator no more",
 }
 FAILED = 1
 
@@ -66,8 +67,10 @@ async def _do(url: str, action: str, email: str) -> int:
             await operators.enable(email)
         elif action == "delete":
             await operators.delete(email)
-        else:
+        elif action == "make-operator":
             await operators.make_operator(email)
+        else:
+            await operators.make_no_operator(email)
     finally:
         await operators.close()
     return 0

@@ -13,7 +13,7 @@ import uvloop
 
 import web.pages
 from control import Control, Webhook
-from lectern import lifeline, logs
+from lectern import lifeline, logs, patience
 from lectern.listen import host_and_port, listening_socket, unix_path
 from lectern.secret import cluster_secret
 from lectern.settings import SettingError, Settings
@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 def main(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT."""
     lifeline.hold()
+    patience.allow_descriptors()
     logs.configure(settings.log_level, settings.log_format, "web")
     uvloop.run(run(settings))
     return 0
@@ -71,13 +72,18 @@ async def _serve(
     public = aiohttp.web.Application()
     control.add_routes(public)
     signaling.add_routes(public)
-    web.pages.add_routes(public)
+    web.pages.add_routes(public, https=settings.https)
+    watcher = patience.Patience()
+    public.middlewares.insert(0, watcher.middleware)
     runners = [_runner(internal), _runner(public)]
     tls = tls_context(settings)
     fresh = _keep_fresh(tls, settings)
+    watching: asyncio.Task[None] | None = None
     try:
         for runner in runners:
             await runner.setup()
+        assert runners[1].server is not None
+        watching = asyncio.create_task(watcher.watch(runners[1].server), name="patience")
         await _listen_internally(runners[0], settings)
         await aiohttp.web.SockSite(
             runners[1],
@@ -87,8 +93,9 @@ async def _serve(
         logger.info("serving on %s port %d", settings.host, settings.port)
         await stopped.wait()
     finally:
-        if fresh is not None:
-            fresh.cancel()
+        for task in (fresh, watching):
+            if task is not None:
+                task.cancel()
         for runner in reversed(runners):
             await runner.cleanup()
 
@@ -116,7 +123,12 @@ def _webhook(settings: Settings) -> Webhook | None:
 
 
 def _runner(app: aiohttp.web.Application) -> aiohttp.web.AppRunner:
-    return aiohttp.web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+    return aiohttp.web.AppRunner(
+        app,
+        access_log=None,
+        shutdown_timeout=SHUTDOWN_TIMEOUT_S,
+        keepalive_timeout=patience.KEEP_ALIVE_S,
+    )
 
 
 async def _listen_internally(runner: aiohttp.web.AppRunner, settings: Settings) -> None:

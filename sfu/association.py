@@ -6,12 +6,16 @@ from aiortc import RTCDataChannel
 from aiortc.rtcsctptransport import WEBRTC_BINARY, RTCSctpCapabilities, RTCSctpTransport
 
 from sfu.dtls import DtlsTransport, run_now
+from sfu.sctp import check_packet
 
 SCTP_PORT = 5000
 # A client's longest message is a comment; what it may leave unfinished is bounded as well.
 RECEIVE_WINDOW_BYTES_MAX = 128 * 1024
 STREAMS_MAX = 16
-GAPS_MAX = 1024
+# Chunks that came before others, and chunks of unfinished messages: the window is 110 full ones.
+# aiortc's work for a chunk grows with both.
+GAPS_MAX = 256
+UNFINISHED_CHUNKS_MAX = 256
 
 
 class Association(RTCSctpTransport):
@@ -40,6 +44,7 @@ class Association(RTCSctpTransport):
         }
 
     async def _handle_data(self, data: bytes) -> None:
+        check_packet(data)
         await super()._handle_data(data)
         if len(self._inbound_streams) > STREAMS_MAX:
             self._forget_streams()
@@ -49,6 +54,9 @@ class Association(RTCSctpTransport):
             or len(self._inbound_streams) > STREAMS_MAX
             or len(self._data_channels) > STREAMS_MAX
             or len(self._sack_misordered) > GAPS_MAX
+            # Chunks may be empty, so the window alone does not bound their number.
+            or sum(len(stream.reassembly) for stream in self._inbound_streams.values())
+            > UNFINISHED_CHUNKS_MAX
         ):
             raise ConnectionError("the peer keeps to no bounds")
 

@@ -24,6 +24,7 @@ from aiortc.rtcdtlstransport import (
 from OpenSSL import SSL
 
 from sfu.certificate import NodeCertificate
+from sfu.refusals import Refusals
 
 if TYPE_CHECKING:
     from aiortc.rtcicetransport import RTCIceTransport
@@ -63,8 +64,9 @@ class DatagramPipe:
     role = "controlled"
     state = "completed"
 
-    def __init__(self, send: Callable[[bytes], None]) -> None:
+    def __init__(self, send: Callable[[bytes], None], refusals: Refusals | None = None) -> None:
         self._send_datagram = send
+        self._refusals = refusals or Refusals()
         self._waiting: asyncio.Queue[bytes | None] = asyncio.Queue()  # bounded by `feed`
         self._waiting_bytes = 0
         self._closed = False
@@ -93,6 +95,7 @@ class DatagramPipe:
         waiting_bytes = self._waiting_bytes + len(datagram)
         if self._waiting.qsize() >= DATAGRAMS_WAITING_MAX or waiting_bytes > BYTES_WAITING_MAX:
             self.dropped_datagrams += 1
+            self._refusals.dtls_waiting += 1
             return
         self._waiting_bytes = waiting_bytes
         self._waiting.put_nowait(datagram)
@@ -130,12 +133,14 @@ class DtlsTransport(RTCDtlsTransport):
         *,
         role: str,
         on_application_data: Callable[[], None],
+        refusals: Refusals | None = None,
     ) -> None:
         super().__init__(cast("RTCIceTransport", pipe), [certificate])
         self._srtp_profiles = _PREFERRED
         self._set_role(role)
         self._pipe = pipe
         self._on_application_data = on_application_data
+        self._refusals = refusals or Refusals()
         self.keys: SrtpKeys | None = None
 
     @property
@@ -191,10 +196,12 @@ class DtlsTransport(RTCDtlsTransport):
             try:
                 plain = self._tls.recv(len(datagram))
             except SSL.Error:
+                self._refusals.dtls_records += 1
                 return  # not genuine; nor does OpenSSL answer application data
             await self._deliver(plain)
             return
-        closed = False
+        connected = self._state == State.CONNECTED
+        closed = said = False
         while True:  # bounded by the records of one datagram
             try:
                 plain = self._tls.recv(RECORD_BYTES_MAX)
@@ -204,8 +211,11 @@ class DtlsTransport(RTCDtlsTransport):
             except SSL.Error:
                 # WantRead, or a record that is not genuine: DTLS drops it (RFC 6347 4.1.2.7).
                 break
+            said = True
             await self._deliver(plain)
-        await self._write_ssl()
+        answered = self._send_what_waits()
+        if connected and not (said or answered or closed):
+            self._refusals.dtls_records += 1
         if closed:
             raise ConnectionError("the peer closed DTLS")
 
@@ -227,10 +237,12 @@ class DtlsTransport(RTCDtlsTransport):
         try:
             await self._data_receiver._handle_data(plain)
         except ConnectionError:
+            self._refusals.sctp_associations += 1
             raise
         except Exception as error:
             # aiortc's SCTP asserts, unpacks and decodes what the peer sends: a hostile peer can
             # make it raise anything, and its state is not to be trusted afterwards.
+            self._refusals.sctp_associations += 1
             raise ConnectionError(f"SCTP failed: {type(error).__name__}") from error
 
     async def _send_data(self, data: bytes) -> None:
@@ -253,12 +265,17 @@ class DtlsTransport(RTCDtlsTransport):
             self._pipe.send(datagram)
 
     async def _write_ssl(self) -> None:
+        self._send_what_waits()
+
+    def _send_what_waits(self) -> bool:
+        """Send what OpenSSL has to say; return whether there was anything."""
         try:
             data = self._tls.bio_read(65536)
         except SSL.Error:
-            return
+            return False
         for datagram in split_records(data):
-            await self._pipe._send(datagram)
+            self._pipe.send(datagram)
+        return True
 
 
 def is_one_record(data: bytes) -> bool:

@@ -16,6 +16,7 @@ import msgpack
 from aiortc import RTCDataChannel
 
 from sfu.association import Association
+from sfu.refusals import Refusals
 
 VERSION = 1
 LABEL = "live"
@@ -69,6 +70,7 @@ class Live:
         greeting: Callable[[], Message],
         log: Log,
         on_message: Callable[[Message], None],
+        refusals: Refusals,
     ) -> None:
         self._association = association
         self._greeting = greeting
@@ -80,6 +82,7 @@ class Live:
         self._allowance = float(BURST_MESSAGES_MAX)
         self._allowed_at_s = time.monotonic()
         self.ignored_messages = 0
+        self._refusals = refusals
         association.on("datachannel", self._take)
 
     @property
@@ -114,6 +117,11 @@ class Live:
             self.send(data)
             self._position = position
 
+    def ignore(self) -> None:
+        """Note that a message of the client was not taken."""
+        self.ignored_messages += 1
+        self._refusals.live_messages += 1
+
     def close(self) -> None:
         """Forget the channel."""
         self._association.remove_all_listeners()
@@ -144,7 +152,7 @@ class Live:
     def _receive(self, data: bytes | str) -> None:
         message = self._parse(data)
         if message is None:
-            self.ignored_messages += 1
+            self.ignore()
         else:
             self._on_message(message)
 

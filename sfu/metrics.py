@@ -48,7 +48,12 @@ _NODE_COUNTERS: tuple[tuple[str, str, str, dict[str, str], int], ...] = (
     ("media_packets_out", "media_packets_sent", "Media packets that were sealed and sent.", {}, 1),
     ("keyframes_asked", "keyframe_requests_sent", "PLIs sent to publishers.", {}, 1),
     ("media_packets_refused", "datagrams_refused",
-     "Datagrams that were dropped: forged, replayed, malformed or nobody's.", {"kind": "media"}, 1),
+     "Datagrams that were dropped: forged, replayed, malformed, too many or nobody's.",
+     {"kind": "media"}, 1),
+    ("media_packets_over_rate", "datagrams_refused", "", {"kind": "media_over_rate"}, 1),
+    ("media_packets_malformed", "datagrams_refused", "", {"kind": "media_malformed"}, 1),
+    ("media_packets_of_unknown_ssrc", "datagrams_refused", "", {"kind": "unknown_ssrc"}, 1),
+    ("stun_requests", "stun_requests", "STUN messages that came, refused ones among them.", {}, 1),
     ("stun_refused", "datagrams_refused", "", {"kind": "stun"}, 1),
     ("dtls_datagrams_refused", "datagrams_refused", "", {"kind": "dtls"}, 1),
     ("datagrams_of_unknown_path", "datagrams_refused", "", {"kind": "unknown_path"}, 1),
@@ -57,9 +62,14 @@ _NODE_COUNTERS: tuple[tuple[str, str, str, dict[str, str], int], ...] = (
      "TCP connections that met a bound.", {"bound": "refused"}, 1),
     ("tcp_evicted", "tcp_connections_refused", "", {"bound": "evicted"}, 1),
     ("tcp_accept_errors", "tcp_connections_refused", "", {"bound": "descriptors"}, 1),
+    ("tcp_closed_unchecked", "tcp_connections_refused", "", {"bound": "unchecked"}, 1),
+    ("tcp_closed_malformed", "tcp_connections_refused", "", {"bound": "malformed"}, 1),
+    ("tcp_closed_idle", "tcp_connections_refused", "", {"bound": "idle"}, 1),
     ("tcp_datagrams_dropped", "datagrams_dropped",
      "Datagrams of ours that found no room.", {"where": "tcp_backlog"}, 1),
     ("answers_dropped", "datagrams_dropped", "", {"where": "answers"}, 1),
+    ("events_dtls_dropped", "datagrams_dropped", "", {"where": "dtls_in"}, 1),
+    ("commands_dtls_dropped", "datagrams_dropped", "", {"where": "dtls_out"}, 1),
     ("receive_overflows", "receive_overflows",
      "Datagrams that the kernel dropped because nobody fetched them.", {}, 1),
     ("send_again", "send_blocked", "Sends that the kernel put off (EAGAIN).", {}, 1),
@@ -67,9 +77,22 @@ _NODE_COUNTERS: tuple[tuple[str, str, str, dict[str, str], int], ...] = (
     ("cpu_us", "native_cpu_seconds", "CPU time of the media thread.", {}, 1_000_000),
 )  # fmt: skip
 
+# The same of `Refusals`, which are counted in Python.
+_REFUSALS: tuple[tuple[str, str, str, dict[str, str]], ...] = (
+    ("dtls_records", "datagrams_refused", "", {"kind": "dtls_record"}),
+    ("dtls_over_share", "datagrams_refused", "", {"kind": "dtls_over_share"}),
+    ("dtls_waiting", "datagrams_dropped", "", {"where": "dtls_queue"}),
+    ("sctp_associations", "sctp_associations_refused",
+     "SCTP associations that were ended because the peer kept to no bounds.", {}),
+    ("live_messages", "messages_refused",
+     "Messages on the data channel that were malformed, unknown, too long or too many.", {}),
+)  # fmt: skip
+
 # Of the sessions, added up; those of sessions that have ended stay in.
 _SESSION_COUNTERS: tuple[tuple[Role, str, str, str], ...] = (
     ("viewer", "nacks", "nacks_received", "Packets that viewers asked for again."),
+    ("viewer", "nacks_refused", "nacks_refused",
+     "Of those, the ones beyond what a viewer may have sent again."),
     ("viewer", "packets_repaired", "retransmissions_sent", "Packets sent again to viewers (RTX)."),
     ("viewer", "picture_losses", "plis_received", "PLIs and FIRs of viewers."),
     ("viewer", "feedback_packets", "packets_reported",
@@ -183,6 +206,11 @@ class _Asked:
             if name not in families:
                 families[name] = CounterMetricFamily(f"lectern_{name}", help, labels=[*labels])
             families[name].add_metric([*labels.values()], stats.get(counter, 0) / divisor)
+        for counter, name, help, labels in _REFUSALS:
+            if name not in families:
+                families[name] = CounterMetricFamily(f"lectern_{name}", help, labels=[*labels])
+            value = getattr(self._node.refusals, counter)
+            families[name].add_metric([*labels.values()], value)
         yield from families.values()
         for _, _, name, help in _SESSION_COUNTERS:
             yield CounterMetricFamily(f"lectern_{name}", help, value=self._tally.sums[name])

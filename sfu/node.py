@@ -21,6 +21,7 @@ from sfu.moves import Moves
 from sfu.negotiation import Credentials, Ssrcs, make_answer
 from sfu.outbox import Outbox
 from sfu.presence import How
+from sfu.refusals import Refusals
 from sfu.room import Room
 from sfu.session import Session
 from wire.beat import BeatAnswer, EndReason, HeldSession, Load, LostLink, Register
@@ -91,6 +92,7 @@ class Node:
         self.url = ""
         self.ready = asyncio.Event()  # listening; registration goes on meanwhile
         self.media = media
+        self.refusals = Refusals()
         self.version = config.version
         self.metrics = NodeMetrics(self)
         self._config = config
@@ -109,6 +111,8 @@ class Node:
         self._sessions_made = 0
         self._rooms_made = 0
         self._group: asyncio.TaskGroup | None = None
+        self._media_died = asyncio.Event()
+        self._death: RuntimeError | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._meter = _Meter()
         self._ticked_at_s = time.monotonic()
@@ -148,6 +152,7 @@ class Node:
                 self._group = group
                 beats = group.create_task(self._beats.run())
                 tasks = [beats, group.create_task(self._tick())]
+                tasks.append(group.create_task(self._die_with_media()))
                 if drain is not None:
                     tasks.append(group.create_task(self._drain_when(drain)))
                 self.ready.set()
@@ -163,6 +168,11 @@ class Node:
             loop.remove_reader(self._media.fileno())
             await self._internal.stop()
             await self._client.close()
+
+    async def _die_with_media(self) -> None:
+        """End the node when its media thread has died; whoever started us starts us again."""
+        await self._media_died.wait()
+        raise RuntimeError("the node ends with its media thread") from self._death
 
     async def _drain_when(self, asked: asyncio.Event) -> None:
         await asked.wait()
@@ -180,7 +190,16 @@ class Node:
     # What the native thread tells.
 
     def _take_events(self) -> None:
-        for event in self._media.events():
+        try:
+            events = self._media.events()
+        except RuntimeError as error:
+            # The descriptor stays readable: without this we would come here for ever.
+            asyncio.get_running_loop().remove_reader(self._media.fileno())
+            log.critical("%s", error)
+            self._death = error
+            self._media_died.set()
+            return
+        for event in events:
             if event[0] == "slot":
                 room = self._rooms_by_number.get(event[1])
                 if room is not None:
@@ -242,6 +261,7 @@ class Node:
             credentials=credentials,
             answer=answer,
             resume=f"{message.session_id}.{secret}",
+            refusals=self.refusals,
             on_connected=self._session_connected,
             on_ended=self._session_ended,
         )

@@ -27,6 +27,7 @@ from sfu.dtls import DatagramPipe, DtlsTransport
 from sfu.live import Live, Message, encode
 from sfu.negotiation import Credentials, sinks_of, tracks_of
 from sfu.outbox import Outbox
+from sfu.refusals import Refusals
 from sfu.room import Room
 from wire.beat import EndReason
 from wire.session import Answer, OpenSession, Slot
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 REACHABLE_S = 30.0  # as long as control holds an admitted seat (its confirm_by)
 HANDSHAKE_S = 10.0  # a lost flight costs 1 s, then 2, then 4
 TOUCH_INTERVAL_S = 0.5  # signs of life are told to the core no more often
+# Of the loop, that one client's datagrams may take; a busy reader's 30 a second take 0.004.
+FEED_S_PER_SECOND_MAX = 0.1
 
 State = Literal["new", "reachable", "connecting", "connected", "closed"]
 Event = Literal["reachable", "handshake", "keys", "end"]
@@ -91,6 +94,7 @@ class Session:
         credentials: Credentials,
         answer: Answer,
         resume: str,
+        refusals: Refusals,
         on_connected: Callable[[Session], None],
         on_ended: Callable[[Session, EndReason, float], None],
     ) -> None:
@@ -113,14 +117,18 @@ class Session:
         self._ended = asyncio.Event()
         self._reason: EndReason = "disconnected"
         self._touched_at_s = 0.0
+        self._fed_since_s = 0.0
+        self._fed_s = 0.0
         self._unsupported: set[Slot] = set()  # slots whose codec the viewer did not offer
         self._outbox = outbox
-        self._pipe = DatagramPipe(lambda datagram: outbox.send(number, datagram))
+        self._refusals = refusals
+        self._pipe = DatagramPipe(lambda datagram: outbox.send(number, datagram), refusals)
         self._dtls = DtlsTransport(
             self._pipe,
             certificate,
             role=answer.dtls_role,
             on_application_data=self._sign_of_life,
+            refusals=refusals,
         )
         self._association: Association | None = None
         self._live: Live | None = None
@@ -152,8 +160,19 @@ class Session:
             self._reachable.set()
 
     def feed(self, datagram: bytes) -> None:
-        """Take a DTLS datagram that came over a proven path."""
+        """Take a DTLS datagram that came over a proven path.
+
+        Who uses up a share of the loop is not heard for the rest of the second: SCTP sends again.
+        """
+        now_s = time.monotonic()
+        if now_s - self._fed_since_s >= 1.0:
+            self._fed_since_s, self._fed_s = now_s, 0.0
+        if self._fed_s >= FEED_S_PER_SECOND_MAX:
+            self._refusals.dtls_over_share += 1
+            return
+        began_s = time.thread_time()  # not what the machine does meanwhile
         self._pipe.feed(datagram)
+        self._fed_s += time.thread_time() - began_s
 
     def silent(self, ms_ago: int) -> None:
         """Note that nothing authentic came since then; before the keys the deadlines judge."""
@@ -267,6 +286,7 @@ class Session:
                 greeting=lambda: self.room.greeting(self),
                 log=self.room.comments,
                 on_message=self._receive,
+                refusals=self._refusals,
             )
             await self._association.begin(
                 remote_port=offer.sctp_port, remote_message_bytes_max=offer.sctp_max_message_size
@@ -331,4 +351,4 @@ class Session:
         if message["type"] == "pong" or self._state != "connected" or self._live is None:
             return
         if not self.room.receive(self, message):
-            self._live.ignored_messages += 1
+            self._live.ignore()

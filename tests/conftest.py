@@ -43,9 +43,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say which tests stay together when several workers share them (`--dist loadgroup`).
 
     Browsers are timed, so one worker has them all, one after the other; the rest goes by file, since a
-    file's tests share what its fixtures start.
+    file's tests share what its fixtures start. Who has named a group of their own stays in it.
     """
     for item in items:
+        if item.get_closest_marker("xdist_group") is not None:
+            continue
         timed = item.get_closest_marker("untimed") is None
         alone = timed and item.get_closest_marker("browser") is not None
         item.add_marker(pytest.mark.xdist_group("browser" if alone else str(item.path)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -53,6 +54,19 @@ NOT_ON_FILES: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 FILES: Final = "/static/"
+# A year, and names below it too (OWASP ASVS 5.0, 3.4.1). Browsers keep it only from a host whose certificate
+# they trust, and for no bare address.
+ALWAYS_HTTPS: Final = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
+
+
+async def add_always_https(request: web.Request, response: web.StreamResponse) -> None:
+    """Have browsers come by https alone from now on; for an origin that is served by it.
+
+    Not to who tries it out on localhost: every other server there would be shut out for a year.
+    """
+    host = urlsplit(f"//{request.host}").hostname or ""
+    if host != "localhost" and not host.endswith(".localhost"):
+        response.headers.update(ALWAYS_HTTPS)
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:

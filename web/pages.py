@@ -9,7 +9,7 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from web.assets import KEPT, KEPT_BUT_ASKED, ROOT, Asset, Assets
-from web.headers import PAGE_POLICY, add_headers
+from web.headers import PAGE_POLICY, add_always_https, add_headers
 from web.language import FIRST, language_of, languages
 
 # By address: the module that fills the page, which also names it to the stylesheet.
@@ -17,6 +17,7 @@ PAGES: Final = {
     "/": "landing",
     "/dashboard": "dashboard",
     "/account": "account",
+    "/operator": "operator",
     "/classes/{class_id}": "class",
     "/teach/{class_id}": "teach",
     "/c/{token}": "watch",
@@ -27,8 +28,11 @@ ICON: Final = "app/lectern.svg"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def add_routes(app: web.Application) -> None:
-    """Add the pages and /static, and to every answer of the application the headers that bind it."""
+def add_routes(app: web.Application, *, https: bool = False) -> None:
+    """Add the pages and /static, and to every answer of the application the headers that bind it.
+
+    `https`: browsers reach it by https, its own or a proxy's, and are to go on doing so.
+    """
     assets = Assets()
     head = Template((ROOT / "app" / "page.html").read_text())
     for path, name in PAGES.items():
@@ -36,6 +40,8 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get("/static/{path:.+}", _static(assets))
     app.router.add_get("/favicon.ico", _icon(assets))
     app.on_response_prepare.append(add_headers)
+    if https:
+        app.on_response_prepare.append(add_always_https)
 
 
 def _page(assets: Assets, head: Template, name: str) -> Handler:

@@ -38,12 +38,15 @@ type filter hook input priority 0
 class Deployment:
     """Processes of one data directory; nodes are known by their ids."""
 
-    def __init__(self, data: Path, port: int, udp_port: int, nodes: int, webs: int) -> None:
+    def __init__(
+        self, data: Path, port: int, udp_port: int, nodes: int, webs: int, extra: dict[str, str]
+    ) -> None:
         self.data = data
         self.url = f"http://127.0.0.1:{port}"
         self.nodes = nodes
         self.udp_port = udp_port
         kept = {name: v for name, v in os.environ.items() if not name.startswith("LECTERN_")}
+        kept |= extra
         self._environment = kept
         options = {"port": port, "udp-port": udp_port, "nodes": nodes, "webs": webs}
         self._log = (data.parent / "log").open("w+b")
@@ -76,6 +79,16 @@ class Deployment:
             self._process.kill()
             self._process.wait()
         self._log.close()
+
+    def process(self, command: str) -> int:
+        """Return the process that runs a command of lectern's under the supervisor; BenchmarkError."""
+        for entry in os.listdir("/proc"):
+            with contextlib.suppress(OSError, ValueError):
+                words = Path(f"/proc/{int(entry)}/cmdline").read_text().split("\0")
+                fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+                if int(fields[1]) == self._process.pid and words[1:4] == ["-m", "lectern", command]:
+                    return int(entry)
+        raise BenchmarkError(f"There is no process of lectern {command}.")
 
     @property
     def database_url(self) -> str:
@@ -173,13 +186,13 @@ class Deployment:
 
 
 @contextlib.contextmanager
-def deployment(nodes: int, webs: int) -> Iterator[Deployment]:
-    """Start a deployment that is gone with the block."""
+def deployment(nodes: int, webs: int, extra: dict[str, str] | None = None) -> Iterator[Deployment]:
+    """Start a deployment that is gone with the block; `extra` are settings that have no option."""
     # Closed directories are out of reach for the user that PostgreSQL runs as under root.
     home = Path(tempfile.mkdtemp(prefix="lectern-failover-", dir="/tmp"))
     home.chmod(0o755)
     first = _free_ports(nodes + 1)
-    running = Deployment(home / "data", first, first + 1, nodes, webs)
+    running = Deployment(home / "data", first, first + 1, nodes, webs, extra or {})
     try:
         running.wait_ready()
         yield running

@@ -81,6 +81,7 @@ class Connection:
         await self._pc.setRemoteDescription(RTCSessionDescription(answer, "answer"))
         async with asyncio.timeout(CONNECT_S):
             await self.ready.wait()
+        self.heard_at = time.monotonic()  # silence begins with the connection, not with the offer
         return ""
 
     async def close(self) -> None:
@@ -170,7 +171,7 @@ class Person:
 
     async def _connect(self) -> bool:
         old, new = self.current, Connection(self)
-        query = f"?resume={old.resume}" if old is not None and not self.teaches else ""
+        query = f"?resume={old.resume}" if old is not None else ""
         url = self.url if old is None else self.again_url
         try:
             async with asyncio.timeout(REQUEST_S + CONNECT_S):

@@ -11,6 +11,7 @@ RETURNING account_id
 SELECT account.account_id, name, role, is_operator, identity.email, password_hash
 FROM identity JOIN account USING (account_id)
 WHERE issuer = $1 AND subject = $2 AND disabled_at IS NULL AND deleted_at IS NULL
+  AND (password_until IS NULL OR password_until > clock_timestamp())
 
 -- rehash: Replace a hash that was made with older parameters, unless it was changed meanwhile.
 UPDATE identity SET password_hash = $3
@@ -90,7 +91,7 @@ DELETE FROM api_token WHERE account_id = $1 AND token_id = $2 RETURNING token_id
 DELETE FROM api_token WHERE account_id = $1
 
 -- me: Show a person to themselves, with the class they sit in.
-SELECT account.account_id, name, role, account.created_at, identity.email,
+SELECT account.account_id, name, role, is_operator, account.created_at, identity.email,
        seat.class_id, seat.is_host, class.title, class.state
 FROM account
 LEFT JOIN identity USING (account_id)
@@ -122,14 +123,25 @@ ORDER BY account.account_id LIMIT $2
 UPDATE account SET disabled_at = CASE WHEN $2 THEN coalesce(disabled_at, clock_timestamp()) END
 WHERE account_id = $1
 
--- make_operator: Make a person an operator of this deployment.
-UPDATE account SET is_operator = true WHERE account_id = $1 AND deleted_at IS NULL
+-- set_operator: Make a person an operator of this deployment, or no operator any more.
+UPDATE account SET is_operator = $2 WHERE account_id = $1 AND deleted_at IS NULL
 
 -- change: Change name and role; NULL leaves one as it is.
 UPDATE account SET name = coalesce($2, name), role = coalesce($3, role) WHERE account_id = $1
 
--- change_password: Set the hash of the account's password.
-UPDATE identity SET password_hash = $2 WHERE account_id = $1 AND issuer = 'password'
+-- password: Show the hash of an account's password, and the words that a password must not be made of.
+SELECT password_hash, identity.email, account.name
+FROM identity JOIN account USING (account_id)
+WHERE account_id = $1 AND issuer = 'password'
+
+-- replace_password: Set the hash of a password, unless it was changed since $2 was read.
+UPDATE identity SET password_hash = $3, password_until = NULL
+WHERE account_id = $1 AND issuer = 'password' AND password_hash = $2
+RETURNING account_id
+
+-- change_password: Set the hash of a password that is good for some seconds only.
+UPDATE identity SET password_hash = $2, password_until = clock_timestamp() + make_interval(secs => $3)
+WHERE account_id = $1 AND issuer = 'password'
 
 -- forget: Take the person out of an account; attendance keeps pointing at the row.
 UPDATE account

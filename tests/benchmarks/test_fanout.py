@@ -56,6 +56,7 @@ def test_one_wrong_key_among_the_viewers_is_noticed() -> None:
     assert found["packets_lost"] == 0
 
 
+@pytest.mark.long
 def test_an_interrupted_run_ends_its_processes_and_says_what_it_knows() -> None:
     command = [*FANOUT, *SMALL, "--rounds", "50", "--no-floor"]
     with subprocess.Popen(

@@ -15,6 +15,16 @@ from tests.browser.states import EMOJI, ENDLESS, World
 # A waiting share is forgotten by the node after 3 s.
 SILENT_MS = 15_000
 
+# What browsers do that wait for a click before they play a sound, and what very old ones lack.
+NO_SOUND = """HTMLMediaElement.prototype.play =
+  () => Promise.reject(new DOMException("a click first", "NotAllowedError"));"""
+# What is counted stands still, as on a line that is gone; the last picture is there.
+NOTHING_ARRIVES = """async () => {
+  const connection = connections.at(-1), last = await connection.getStats();
+  connection.getStats = async () => last;
+}"""
+NO_WEBRTC = "delete globalThis.RTCPeerConnection;"
+
 
 @dataclass
 class Classroom:
@@ -57,6 +67,7 @@ class Classroom:
         press(teacher, ".mic .button")
         expect(teacher.locator(".mic .meter")).to_be_visible()
         yield "teach-before", teacher
+        yield from self._denied(f"/teach/{made['id']}")
         student = self.open(self.studying, link)
         expect(student.locator(".notice")).to_be_visible()
         yield "watch-waiting", student
@@ -88,6 +99,7 @@ class Classroom:
         expect(teacher.locator(".person")).to_have_count(1)
         yield "teach-link-and-people", teacher
         press(teacher, ".studio__more summary")
+        yield from self._in_trouble(link, student)
 
         press(teacher, "button:has([href$='#pause'])")
         expect(student.locator(".stage__badges .stage__badge").first).to_be_visible()
@@ -107,6 +119,7 @@ class Classroom:
         yield "teach-ended", teacher
         expect(student.locator(".notice__fact")).to_be_visible(timeout=SILENT_MS)
         yield "watch-ended", student
+        yield from self._full(student)
 
     def _tools(self, student: Page) -> Iterator[tuple[str, Page]]:
         press(student, ".tools details summary")
@@ -125,6 +138,65 @@ class Classroom:
         expect(student.locator(".person")).to_have_count(1)
         yield "watch-people", student
         press(student, "#tab-comments")
+
+    def _denied(self, path: str) -> Iterator[tuple[str, Page]]:
+        """A teacher whose browser gives no microphone."""
+        context = chromium_context(
+            self.teaching.browser,  # type: ignore[arg-type]
+            locale=self.world.language,
+        )
+        context.add_cookies(self.teaching.cookies())  # type: ignore[arg-type]
+        page = self.open(context, path)
+        press(page, ".mic .button")
+        expect(page.locator(".status[data-tone=bad]")).to_be_visible()
+        yield "teach-mic-denied", page
+        context.close()
+
+    def _in_trouble(self, link: str, student: Page) -> Iterator[tuple[str, Page]]:
+        """What a browser or a line may do to somebody who watches; each in a page of its own."""
+        silenced = self._page(link, NO_SOUND)
+        expect(silenced.locator(".stage__unmute")).to_be_visible(timeout=SILENT_MS)
+        signals.wait_for_motion(silenced)
+        yield "watch-unmute", silenced
+        silenced.close()
+        cut_off = self._page(link)
+        signals.wait_for_motion(cut_off)
+        cut_off.route("**/live/**", lambda route: route.abort())
+        cut_off.evaluate(NOTHING_ARRIVES)
+        expect(cut_off.locator(".stage__banner")).to_be_visible(timeout=SILENT_MS)
+        yield "watch-reconnecting", cut_off
+        cut_off.close()
+        old = self._page(link, NO_WEBRTC)
+        expect(old.locator(".notice")).to_be_visible()
+        yield "watch-no-webrtc", old
+        old.close()
+        elsewhere = self._page(f"/c/{self.world.token(self.world.live)}")
+        expect(elsewhere.locator(".notice")).to_be_visible()
+        yield "watch-elsewhere", elsewhere
+        elsewhere.close()
+        expect(student.locator(".notice")).to_be_visible(timeout=SILENT_MS)
+        press(student, ".notice .button--primary")
+        expect_watching(student)
+
+    def _page(self, path: str, script: str = "") -> Page:
+        """Open a page whose console may say what is done to it."""
+        page = self.studying.new_page()
+        page.add_init_script(script)
+        page.goto(self.world.url + path)
+        return page
+
+    def _full(self, student: Page) -> Iterator[tuple[str, Page]]:
+        """A class that has no place left."""
+        world = self.world
+        made = world.post("newcomer", "/api/classes", {"title": "Seminar", "capacity": 1})
+        world.post("newcomer", f"/api/classes/{made['id']}/start")
+        student.goto(f"{world.url}/c/{world.token(made)}")
+        expect_watching(student)
+        world.sign_up("stranger", "student", "Sofja Kowalewskaja")
+        late = self.open(world.contexts["stranger"], f"/c/{world.token(made)}")
+        expect(late.locator(".notice[data-busy=yes]")).to_be_visible()
+        yield "watch-full", late
+        late.close()
 
     def _refused(self, link: str, student: Page) -> Iterator[tuple[str, Page]]:
         """What keeps one out of this class, or out of it from now on."""

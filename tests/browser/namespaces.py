@@ -133,6 +133,11 @@ class Cable:
         for space, end in self._both():
             space.run("nft", FIREWALL.format(end=end))
 
+    def unblock_udp(self) -> None:
+        """Let UDP pass, whether or not it was blocked."""
+        for space, _ in self._both():
+            space.run("nft", "add table inet firewall; delete table inet firewall")
+
     def blocked(self) -> int:
         """Return how many UDP datagrams the firewall has swallowed so far, of both directions."""
         told = (space.run("nft", "list", "table", "inet", "firewall") for space, _ in self._both())

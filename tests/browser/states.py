@@ -54,11 +54,12 @@ class World:
         options = {"viewport": {"width": 1440, "height": 900}, "locale": language}
         self.contexts: dict[str, BrowserContext] = {
             who: browser.new_context(**options)  # type: ignore[arg-type]
-            for who in ("stranger", "teacher", "newcomer", "student")
+            for who in ("stranger", "teacher", "newcomer", "student", "operator")
         }
         self.teacher = self.sign_up("teacher", "teacher", "Ada Lovelace")
         self.sign_up("newcomer", "teacher", "Grace Hopper")
         self.student = self.sign_up("student", "student", "Emmy Noether")
+        self._make_operator(self.sign_up("operator", "student", "Klara Dan")["id"])
         self.created = self.create("Algebra, Monday 9:00")
         self.hostile = [self.create(title) for title in HOSTILE]
         self.ended = self._ended("Analysis II: limits, series and continuity")
@@ -80,6 +81,12 @@ class World:
 
     def create(self, title: str, capacity: int = 30) -> dict[str, Any]:
         return self.post("teacher", "/api/classes", {"title": title, "capacity": capacity})
+
+    def _make_operator(self, account_id: str) -> None:
+        with connection(self.up) as sql:
+            sql.execute(
+                "UPDATE account SET is_operator = true WHERE account_id = %s", (account_id,)
+            )
 
     def _ended(self, title: str) -> dict[str, Any]:
         made = self.create(title, 200)
@@ -113,6 +120,11 @@ class World:
             State("account", "teacher", "/account", ".row"),
             State("account-token", "teacher", "/account", ".link", _make_token),
             State("account-delete", "teacher", "/account", "[role=group].box", _ask_to_delete),
+            State("operator", "operator", "/operator", ".chip--serving"),
+            State("operator-found", "operator", "/operator", ".chip--serving", _search("PHYS")),
+            State("operator-none", "operator", "/operator", ".table__none", _search("Latin")),
+            State("operator-refused", "newcomer", "/operator", ".notice"),
+            State("account-operator", "operator", "/account", ".row"),
             State("link-dead", "stranger", "/c/bm90IGEgbGluayBhdCBhbGw", ".notice"),
             State("link-sign-up", "stranger", f"/c/{self.token(self.created)}", ".card--sign"),
             State("link-waiting", "student", f"/c/{self.token(self.created)}", ".notice"),
@@ -132,6 +144,14 @@ def _people() -> dict[str, list[Stay]]:
 
 def _press(selector: str) -> Callable[[Page], None]:
     return lambda page: page.locator(selector).first.click()
+
+
+def _search(text: str) -> Callable[[Page], None]:
+    def act(page: Page) -> None:
+        page.locator("input[name=q]").fill(text)
+        page.locator("form[role=search] button[type=submit]").click()
+
+    return act
 
 
 def _wrong_password(page: Page) -> None:

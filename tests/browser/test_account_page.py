@@ -88,7 +88,20 @@ def test_sessions_end_one_by_one_and_by_a_new_password(
     page.get_by_label("New password").fill("short")
     page.get_by_role("button", name="Change password").click()
     assert page.get_by_label("New password").evaluate("field => field.validity.tooShort")
+    page.get_by_label("Current password").fill("not this one")
     page.get_by_label("New password").fill("another long one")
+    page.get_by_label("New password").press("Enter")
+    expect(page.get_by_role("alert").filter(has_text="current password is wrong")).to_be_visible()
+    page.get_by_label("Current password").fill(PASSWORD)
+    page.get_by_label("New password").fill("password123")
+    page.get_by_label("New password").press("Enter")
+    expect(page.get_by_role("alert").filter(has_text="too easy to guess")).to_be_visible()
+    # Both are masked, and take what a password manager pastes (ASVS 6.2.6, 6.2.7).
+    for label in ("Current password", "New password"):
+        assert page.get_by_label(label).get_attribute("type") == "password"
+    page.get_by_label("New password").fill("")
+    page.get_by_label("New password").focus()
+    page.keyboard.insert_text("another long one")
     page.get_by_label("New password").press("Enter")
     expect(page.get_by_text("The password is changed.")).to_be_visible()
     page.reload()
@@ -165,4 +178,26 @@ def test_the_api_page_shows_every_operation(student_browser: Browser, server: Up
     page.locator("#createClass summary").press("Enter")
     expect(page.locator("#createClass").get_by_text("not_teacher")).to_be_visible()
     assert all(url.startswith(server.url) for url in fetched)
+    assert journey.problems == []
+
+
+def test_signing_out_is_in_sight_and_leaves_nothing(student_browser: Browser, server: Up) -> None:
+    journey, email = opened(student_browser, server.url, "teacher")
+    page, context = journey.page, journey.page.context
+    page.evaluate("sessionStorage.setItem('shared', 'screen')")
+    made = page.evaluate("""async () => (await (await fetch("/api/classes", {method: "POST",
+        body: JSON.stringify({title: "Maths", capacity: 3}),
+        headers: {"Content-Type": "application/json"}})).json()).id""")
+    for path in ("/dashboard", "/account", f"/classes/{made}", f"/teach/{made}"):
+        page.goto(server.url + path)
+        expect(page.locator("header").get_by_role("button", name="Sign out")).to_be_visible()
+    page.goto(server.url + "/account")
+    page.locator("header").get_by_role("button", name="Sign out").click()
+    page.wait_for_url(re.compile(r"/$"))
+    assert [c["name"] for c in context.cookies() if "session" in str(c.get("name"))] == []
+    left = page.evaluate("JSON.stringify([{...sessionStorage}, {...localStorage}])")
+    assert json.loads(left)[0] == {} and email not in left
+    page.go_back()
+    page.wait_for_url(re.compile(r"/$"))  # there is nothing to go back to
+    expect(page.get_by_text(email)).to_have_count(0)
     assert journey.problems == []

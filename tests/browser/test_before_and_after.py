@@ -71,6 +71,7 @@ def test_a_link_that_is_replaced_while_they_wait(server: Up, student_browser: Br
     expect(student.page.get_by_text("This link does not lead to a class")).to_be_visible()
 
 
+@pytest.mark.long
 def test_the_older_of_two_teachers_pages_says_so_and_takes_back(
     server: Up, student_browser: Browser
 ) -> None:

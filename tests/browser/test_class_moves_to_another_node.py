@@ -151,6 +151,7 @@ def longest_gap_ms(page: Page) -> float:
     return max(b - a for a, b in itertools.pairwise(times))
 
 
+@pytest.mark.long
 def test_a_drained_node_is_left_without_a_gap(
     place: Place, lesson: tuple[Journey, Journey]
 ) -> None:

@@ -55,6 +55,7 @@ def teacher_and_link(server: Up, teacher_browser: Browser, source_url: str) -> t
     return _class_with_a_share(teacher_browser, url, source_url)
 
 
+@pytest.mark.long
 def test_a_class_changes_its_codec_without_a_negotiation(
     teacher_and_link: tuple[Journey, str], student_browser: Browser
 ) -> None:

@@ -22,12 +22,18 @@ pytestmark = [pytest.mark.browser("chromium"), pytest.mark.untimed]
 CODES = [*STATUSES, "method_not_allowed", "internal"]
 
 
-@pytest.fixture
-def page(server: Up, student_browser: Browser) -> Iterator[Page]:
-    page = student_browser.new_page()
-    page.goto(server.url)
+@pytest.fixture(scope="module")
+def kept_page(student_program: Browser) -> Iterator[Page]:
+    page = student_program.new_page()
     yield page
     page.close()
+
+
+@pytest.fixture
+def page(server: Up, kept_page: Page) -> Page:
+    """A page that remembers nothing of the test before."""
+    kept_page.goto(server.url)
+    return kept_page
 
 
 def run(page: Page, module: str, body: str, argument: Any = None) -> Any:

@@ -74,6 +74,7 @@ def _environment(sound: str, home: Path) -> dict[str, str | float | bool]:
     return {"HOME": str(home), "PULSE_SERVER": sound, "PATH": "/usr/bin:/bin"}
 
 
+@pytest.mark.long
 @pytest.mark.netns
 def test_firefox_sees_and_hears_the_class(sound: str, mic_file: Path, tmp_path: Path) -> None:
     # Firefox takes no loopback candidate, so the server has a network's address here.
@@ -133,6 +134,7 @@ def _watch_with_firefox(
     chromium.close()
 
 
+@pytest.mark.long
 def test_firefox_on_the_servers_own_machine_is_told_what_to_do(
     server: Up, playwright: Playwright, sound: str, tmp_path: Path
 ) -> None:

@@ -126,6 +126,7 @@ def test_video_does_not_freeze_and_repairs_are_counted(
     print(told)
 
 
+@pytest.mark.long
 def test_picture_comes_though_the_first_packets_are_dropped(far_class: FarClass) -> None:
     far_class.teacher.page.wait_for_timeout(1000)
     far_class.source.evaluate("source.frozen = true")

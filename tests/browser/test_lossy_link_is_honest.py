@@ -60,6 +60,7 @@ def send(link: LossyLink, count: int, per_second: float) -> dict[int, float]:
     return took
 
 
+@pytest.mark.long
 def test_it_loses_the_share_it_says_and_no_more_at_thousands_a_second(link: LossyLink) -> None:
     link.set(far={"loss": 0.1, "delay_s": 0.025})
     took = send(link, 6000, per_second=3000)
@@ -72,6 +73,7 @@ def test_it_loses_the_share_it_says_and_no_more_at_thousands_a_second(link: Loss
     assert counted["bytes"] == len(took) * (DATAGRAM_BYTES + 28)
 
 
+@pytest.mark.long
 def test_delay_is_as_said_and_order_is_kept(link: LossyLink) -> None:
     link.set(far={"delay_s": 0.025})
     took = send(link, 500, per_second=500)
@@ -82,6 +84,7 @@ def test_delay_is_as_said_and_order_is_kept(link: LossyLink) -> None:
     assert statistics.median(late) <= 0.030
 
 
+@pytest.mark.long
 def test_the_same_seed_loses_the_same_packets() -> None:
     runs = []
     for _ in range(2):
@@ -95,6 +98,7 @@ def test_the_same_seed_loses_the_same_packets() -> None:
     assert 180 <= len(runs[0]) <= 290
 
 
+@pytest.mark.long
 def test_a_rate_makes_a_queue_and_a_full_queue_drops(link: LossyLink) -> None:
     link.set(far={"rate_bps": 1_000_000, "queue_bytes": 20_000})
     took = send(link, 500, per_second=250)  # twice the rate
@@ -105,6 +109,7 @@ def test_a_rate_makes_a_queue_and_a_full_queue_drops(link: LossyLink) -> None:
     assert 0.12 <= max(took.values()) <= 0.25  # 20 kB at 1 Mbit/s are 160 ms
 
 
+@pytest.mark.long
 def test_media_is_told_from_the_rest_and_dropped_by_count(link: LossyLink) -> None:
     link.set(far={"drop_media": 2})
     with link.near.inside():

@@ -90,9 +90,21 @@ class CutClass:
         return dict(row)
 
 
-@pytest.fixture
-def cut_class(mic_file: Path, tmp_path: Path) -> Iterator[CutClass]:
-    cable = Cable()
+@dataclass
+class CutNetwork:
+    """A server and browsers at both ends of a cable."""
+
+    cable: Cable
+    teaching: Browser
+    near: Browser
+    far: Browser
+    url: str
+    source_url: str
+
+
+@pytest.fixture(scope="module")
+def network(mic_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CutNetwork]:
+    cable, programs = Cable(), tmp_path_factory.mktemp("programs")
     home = Path(tempfile.mkdtemp(prefix="lectern-pages-", dir="/tmp"))
     try:
         with cable.near.inside():
@@ -102,14 +114,14 @@ def cut_class(mic_file: Path, tmp_path: Path) -> Iterator[CutClass]:
                     url = f"http://{Cable.NEAR}:{up.port}"
                     # getDisplayMedia wants https or localhost, and headers are complained of without.
                     trusted = f"--unsafely-treat-insecure-origin-as-secure={url}"
-                    near = cable.near.program(tmp_path / "near")
-                    far = cable.far.program(tmp_path / "far")
+                    near = cable.near.program(programs / "near")
+                    far = cable.far.program(programs / "far")
                     browsers = (
                         launch_teacher(playwright, mic_file, trusted, program=near),
                         launch_students(playwright, trusted, program=near),
                         launch_students(playwright, trusted, program=far),
                     )
-                    yield _taught(cable, browsers, url, source_url)
+                    yield CutNetwork(cable, *browsers, url, source_url)
                     for browser in browsers:
                         browser.close()
             finally:
@@ -119,19 +131,26 @@ def cut_class(mic_file: Path, tmp_path: Path) -> Iterator[CutClass]:
         cable.close()
 
 
-def _taught(
-    cable: Cable, browsers: tuple[Browser, Browser, Browser], url: str, source_url: str
-) -> CutClass:
-    teaching, near, far = browsers
-    context = chromium_context(teaching, permissions=["microphone"])
-    teacher, link = teacher_creates_class(context, url)
-    open_source(context, source_url)
+@pytest.fixture
+def cut_class(network: CutNetwork) -> Iterator[CutClass]:
+    browsers = (network.teaching, network.near, network.far)
+    yield _taught(network)
+    network.cable.unblock_udp()
+    for browser in browsers:
+        for context in browser.contexts:
+            context.close()
+
+
+def _taught(network: CutNetwork) -> CutClass:
+    context = chromium_context(network.teaching, permissions=["microphone"])
+    teacher, link = teacher_creates_class(context, network.url)
+    open_source(context, network.source_url)
     teacher.page.bring_to_front()
     start_class(teacher.page)
     turn_mic_on(teacher.page)
     share(teacher.page)
     students, names = [], []
-    for browser in (near, far):
+    for browser in (network.near, network.far):
         student = Journey.on(chromium_context(browser))
         student.page.goto(link)
         names.append(sign_up(student.page, "student"))
@@ -139,7 +158,7 @@ def _taught(
         signals.wait_for_motion(student.page)
         students.append(student)
     students[-1].page.wait_for_timeout(REGULAR_MS)
-    return CutClass(cable, teacher, students[0], students[1], names[0], names[1])
+    return CutClass(network.cable, teacher, students[0], students[1], names[0], names[1])
 
 
 def brightness(page: Page) -> float:
@@ -194,6 +213,7 @@ def test_a_short_cut_is_noticed_within_a_second_and_costs_no_session(cut_class: 
     assert [j.problems for j in (cut_class.teacher, cut_class.near, student)] == [[], [], []]
 
 
+@pytest.mark.long
 def test_a_path_that_is_dead_for_good_is_left_by_an_ice_restart(cut_class: CutClass) -> None:
     """The way over UDP dies alone: the server can be asked, and another way is found (TCP)."""
     student = cut_class.far
@@ -216,6 +236,7 @@ def test_a_path_that_is_dead_for_good_is_left_by_an_ice_restart(cut_class: CutCl
     assert len(row["segments"]) == 1
 
 
+@pytest.mark.long
 def test_a_long_cut_is_one_presence_and_shows_nothing_twice(cut_class: CutClass) -> None:
     student, near, teacher = cut_class.far, cut_class.near, cut_class.teacher
     show_people(teacher.page)

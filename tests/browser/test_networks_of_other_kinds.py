@@ -146,6 +146,7 @@ def selected(page: Page) -> tuple[str, str]:
     return pair["protocol"], pair["address"]
 
 
+@pytest.mark.long
 def test_without_udp_teachers_and_students_go_over_tcp(mic_file: Path, tmp_path: Path) -> None:
     cable = Cable()
     try:
@@ -192,6 +193,7 @@ def test_without_udp_firefox_goes_over_tcp(mic_file: Path, tmp_path: Path) -> No
         cable.close()
 
 
+@pytest.mark.long
 def test_without_ipv4_a_class_goes_over_ipv6(mic_file: Path, tmp_path: Path) -> None:
     cable = Cable6()
     try:

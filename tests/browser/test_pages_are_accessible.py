@@ -15,7 +15,14 @@ from tests.lectern.running import Up
 pytestmark = [pytest.mark.browser("chromium"), pytest.mark.untimed]
 
 # What the short run looks at; the long one takes every state, in both themes.
-FIRST_STATES = ("landing", "dashboard-teacher", "class-ended", "account", "link-sign-up")
+FIRST_STATES = (
+    "landing",
+    "dashboard-teacher",
+    "class-ended",
+    "account",
+    "operator",
+    "link-sign-up",
+)
 # The rules that depend on the theme.
 COLOURS = {"runOnly": ["color-contrast", "link-in-text-block"]}
 

@@ -100,6 +100,7 @@ def test_second_class_is_refused_until_the_first_is_left(
     other = student.page.context.new_page()
     other.goto(second_link)
     title(other, "You are in another class right now")
+    expect(other.get_by_text("You are in “Physics” right now")).to_be_visible()
     other.get_by_role("button", name="Leave that class and join this one").click()
     expect_watching(other)
     # The older page says where it went, and does not fight for the place.

@@ -24,6 +24,7 @@ def source_and_loop(teacher_browser: Browser, source_url: str) -> Iterator[tuple
     context.close()
 
 
+@pytest.mark.long
 def test_readings_follow_the_source(source_and_loop: tuple[Page, Page]) -> None:
     source, loop = source_and_loop
     signals.wait_for_motion(loop, "#video")

@@ -112,6 +112,7 @@ def test_share_is_stopped_and_started_again(live_class: LiveClass) -> None:
     assert len(live_class.teacher.offers) == 1
 
 
+@pytest.mark.long
 def test_closing_the_shared_tab_is_noticed(live_class: LiveClass) -> None:
     live_class.source.close()
     expect(live_class.teacher.page.get_by_text("You are not sharing your screen")).to_be_visible()
@@ -123,6 +124,7 @@ def test_closing_the_shared_tab_is_noticed(live_class: LiveClass) -> None:
     live_class.assert_students_kept_everything()
 
 
+@pytest.mark.long
 def test_still_screen_is_not_taken_for_a_stopped_one(live_class: LiveClass) -> None:
     live_class.source.evaluate("source.frozen = true")
     live_class.teacher.page.wait_for_timeout(SILENT_MS_MAX)
@@ -135,6 +137,7 @@ def test_still_screen_is_not_taken_for_a_stopped_one(live_class: LiveClass) -> N
     live_class.assert_students_kept_everything()
 
 
+@pytest.mark.long
 def test_teacher_goes_and_the_last_picture_stays(live_class: LiveClass) -> None:
     live_class.teacher.page.goto("about:blank")
     for student in live_class.students:

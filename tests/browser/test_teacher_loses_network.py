@@ -96,6 +96,7 @@ def _taught(
     return teacher, students
 
 
+@pytest.mark.long
 def test_students_keep_their_session_through_the_cut(
     cable: Cable, far_class: tuple[Journey, list[Journey]]
 ) -> None:

@@ -103,6 +103,7 @@ def test_joining_leaving_closing_and_being_killed(
         assert journey.problems == []
 
 
+@pytest.mark.long
 def test_comments_out_of_sight_are_counted(server: Up, student_browser: Browser) -> None:
     url = server.url.replace("127.0.0.1", "localhost")
     teacher, link = teacher_creates_class(chromium_context(student_browser), url)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient
+from aiohttp.test_utils import TestClient, TestServer
 
+from control import Control
+from control.password_rule import PasswordRule
 from tests.control.people import School
 
 Client = TestClient[web.Request, web.Application]
@@ -33,7 +36,7 @@ async def test_sign_up_signs_in_and_sign_out_ends_it(client: Client) -> None:
         cookie = response.headers["Set-Cookie"]
         user = await response.json()
     assert "HttpOnly" in cookie and "SameSite=Lax" in cookie
-    assert set(user) == {"id", "email", "name", "role", "active_class"}
+    assert set(user) == {"id", "email", "name", "role", "is_operator", "active_class"}
     assert user["active_class"] is None and user["role"] == "teacher"
     assert (await send(client, "GET", "/api/me"))[1] == user
     assert (await send(client, "DELETE", "/api/session"))[0] == 204
@@ -120,7 +123,8 @@ async def test_api_tokens_sign_in_without_a_cookie_or_an_origin(client: Client) 
 async def test_a_changed_password_signs_out_everywhere_else(client: Client) -> None:
     await send(client, "POST", "/api/accounts", ADA)
     _, token = await send(client, "POST", "/api/tokens", {"name": "OBS"})
-    assert (await send(client, "PATCH", "/api/me", {"password": "another one"}))[0] == 200
+    change = {"password": "another one", "current_password": ADA["password"]}
+    assert (await send(client, "PATCH", "/api/me", change))[0] == 200
     assert (await send(client, "GET", "/api/me"))[0] == 200
     client.session.cookie_jar.clear()
     async with client.get(
@@ -130,6 +134,93 @@ async def test_a_changed_password_signs_out_everywhere_else(client: Client) -> N
     old = {"email": ADA["email"], "password": ADA["password"]}
     assert (await send(client, "POST", "/api/session", old))[0] == 401
     assert (await send(client, "POST", "/api/session", old | {"password": "another one"}))[0] == 200
+
+
+@pytest.mark.parametrize("current", [None, "wrong one", ADA["password"].upper()])
+async def test_a_new_password_takes_the_current_one(client: Client, current: str | None) -> None:
+    await send(client, "POST", "/api/accounts", ADA)
+    given = {} if current is None else {"current_password": current}
+    change = {"name": "Eve", "password": "another one", **given}
+    status, problem = await send(client, "PATCH", "/api/me", change)
+    expected = (422, "invalid_request") if current is None else (403, "wrong_password")
+    assert (status, problem["code"]) == expected
+    assert (await send(client, "GET", "/api/me"))[1]["name"] == "Ada"
+    login = {"email": ADA["email"], "password": ADA["password"]}
+    assert (await send(client, "POST", "/api/session", login))[0] == 200
+
+
+async def test_a_password_that_changed_meanwhile_is_not_overwritten(
+    client: Client, plane: Control, school: School
+) -> None:
+    await send(client, "POST", "/api/accounts", ADA)
+    verify = plane._passwords.verify
+
+    async def slowly(encoded: str | None, password: str) -> bool:
+        right = await verify(encoded, password)
+        await school.sql.execute("UPDATE identity SET password_hash = 'an operator was here'")
+        return right
+
+    plane._passwords.verify = slowly  # type: ignore[method-assign]
+    change = {"password": "another one", "current_password": ADA["password"]}
+    status, problem = await send(client, "PATCH", "/api/me", change)
+    assert (status, problem["code"]) == (503, "try_again")
+    kept = await school.sql.fetchval("SELECT password_hash FROM identity")
+    assert kept == "an operator was here"
+
+
+async def test_a_password_is_verified_as_it_was_given(client: Client) -> None:
+    secret = " Pa\u0308sswort \u2603 mit Rand " + "x" * 220 + "E "
+    await send(client, "POST", "/api/accounts", ADA | {"password": secret})
+    for near in (secret.strip(), secret.lower(), secret[:-1], secret.replace("a\u0308", "\u00e4")):
+        assert near != secret
+        login = {"email": ADA["email"], "password": near}
+        assert (await send(client, "POST", "/api/session", login))[0] == 401
+    login = {"email": ADA["email"], "password": secret}
+    assert (await send(client, "POST", "/api/session", login))[0] == 200
+
+
+COMMON = [
+    *("password", "12345678", "qwertyuiop", "Iloveyou1", "TRUSTNO1", "00000000", "abababab"),
+    *("Ada@Example.org", "example.org", "lectern2026!", "Lectern-1", "Lovelace99", "AdaLovelace"),
+    "class.school.example",
+]
+
+
+@pytest.mark.parametrize("password", COMMON)
+async def test_passwords_that_are_guessed_first_are_refused(
+    database_url: str, redis_url: str, password: str
+) -> None:
+    plane = await Control.open(
+        database_url=database_url,
+        redis_url=redis_url,
+        cluster_secret="a secret for tests",
+        public_url="https://class.school.example",
+        throttle=False,
+    )
+    app = web.Application()
+    plane.add_routes(app)
+    person = ADA | {"name": "Ada Lovelace"}
+    try:
+        async with TestClient(TestServer(app)) as client:
+            refused = await send(client, "POST", "/api/accounts", person | {"password": password})
+            assert (refused[0], refused[1]["code"]) == (422, "password_common")
+            assert refused[1]["field"] == "password"
+            assert (await send(client, "POST", "/api/accounts", person))[0] == 201
+            change = {"password": password, "current_password": person["password"]}
+            refused = await send(client, "PATCH", "/api/me", change)
+            assert (refused[0], refused[1]["code"]) == (422, "password_common")
+    finally:
+        await plane.close()
+
+
+def test_no_other_passwords_are_refused_and_enough_are_known() -> None:
+    rule = PasswordRule("https://class.school.example")
+    assert len(rule._common) >= 3000
+    for password in (
+        *("correct horse", "a long password", "not so secret 9", "my lectern is made of oak"),
+        *("ada likes tea", "xK4-9q!z", "пароль из слов", "lectern and lovelace"),
+    ):
+        rule.check(password, email="ada@example.org", name="Ada Lovelace")
 
 
 async def test_role_and_account_stay_while_seated(client: Client) -> None:

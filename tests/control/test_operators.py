@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from control import Control, Operators, Problem
+from control.operators import NEW_PASSWORD_S
 from tests.control.people import School, code_of
 from tests.control.test_accounts import ADA, send
 from tests.control.test_attendance import account_of
@@ -56,6 +57,28 @@ async def test_a_reset_password_signs_out_and_lets_in(client: Client, operators:
     assert (await send(client, "POST", "/api/session", login_of(ADA)))[0] == 401
     status, _ = await send(client, "POST", "/api/session", {"email": ADA["email"], "password": new})
     assert status == 200
+
+
+async def test_a_reset_password_ends_by_itself_and_a_chosen_one_does_not(
+    client: Client, operators: Operators, school: School
+) -> None:
+    await send(client, "POST", "/api/accounts", ADA)
+    new = await operators.reset_password(ADA["email"])
+    login = {"email": ADA["email"], "password": new}
+    later = "UPDATE identity SET password_until = password_until - make_interval(secs => $1)"
+    await school.sql.execute(later, NEW_PASSWORD_S - 60)
+    assert (await send(client, "POST", "/api/session", login))[0] == 200
+    change = {"password": "chosen by Ada", "current_password": new}
+    await school.sql.execute(later, 120.0)
+    client.session.cookie_jar.clear()
+    assert (await send(client, "POST", "/api/session", login))[0] == 401
+
+    login["password"] = change["current_password"] = await operators.reset_password(ADA["email"])
+    assert (await send(client, "POST", "/api/session", login))[0] == 200
+    assert (await send(client, "PATCH", "/api/me", change))[0] == 200
+    await school.sql.execute(later, 2 * NEW_PASSWORD_S)
+    login["password"] = change["password"]
+    assert (await send(client, "POST", "/api/session", login))[0] == 200
 
 
 async def test_a_disabled_student_is_out_of_class_at_once(

@@ -1,7 +1,8 @@
 """The way from nothing to a public server, in docs/operations.md, leads there: its commands are run.
 
 What belongs to the machine and not to Lectern (packages, users, systemd, the name) is stood in for; every
-other command runs as it is written.
+other command runs as it is written. The short run takes this checkout for /opt/lectern; the long one unpacks
+the sources and builds them there, as a newcomer does.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +27,8 @@ from tests.lectern.running import environment, free_media_port, free_port, lives
 ROOT = Path(__file__).resolve().parents[2]
 SECTION = re.compile(r"^## From nothing to a public server$(.*?)^## ", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-STOOD_IN_FOR = ("apt-get", "useradd", "chown", "make")
+OPERATOR = re.compile(r"^    (LECTERN_DATA=.* user make-operator) (\S+)$", re.MULTILINE)
+STOOD_IN_FOR = ("apt-get", "useradd", "chown")
 BLOCKS_MIN = 6
 
 # Does what systemd does with the unit that was installed: its environment, its command.
@@ -66,17 +69,35 @@ def blocks() -> list[str]:
 
 @pytest.mark.timeout(180)
 def test_a_newcomer_reaches_a_tls_server_with_two_nodes(home: Path) -> None:
+    follow(home, ROOT, (*STOOD_IN_FOR, "make"), f"{sys.executable} -m lectern", block_s=120)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_a_newcomer_builds_it_in_a_clean_directory_as_it_is_written(home: Path) -> None:
+    sources = home / "opt"
+    sources.mkdir()
+    archive = home / "sources.tar"
+    subprocess.run(["git", "archive", "--output", archive, "HEAD"], cwd=ROOT, check=True)
+    subprocess.run(["tar", "-xf", archive, "-C", sources], check=True)
+    follow(home, sources, STOOD_IN_FOR, f"{sources}/.venv/bin/lectern", block_s=1500)
+
+
+def follow(
+    home: Path, sources: Path, stood_in_for: tuple[str, ...], command: str, *, block_s: float
+) -> None:
+    """Run the section's commands, block by block, with the places of this test in them."""
     etc, programs = home / "etc", home / "bin"
     (etc / "systemd" / "system").mkdir(parents=True)
     programs.mkdir()
-    for name in STOOD_IN_FOR:
+    for name in stood_in_for:
         _program(programs / name, "#!/bin/sh\nexit 0\n")
     values = {"python": sys.executable, "etc": etc, "home": home}
     _program(programs / "systemctl", SYSTEMCTL.format(**values))
     port, media = free_port(socket.SOCK_STREAM), free_media_port(2)
     places = {
-        "/opt/lectern/.venv/bin/lectern": f"{sys.executable} -m lectern",
-        "/opt/lectern": str(ROOT),
+        "/opt/lectern/.venv/bin/lectern": command,
+        "/opt/lectern": str(sources),
         "/etc/": f"{etc}/",
         "/var/lib/lectern": str(home / "data"),
         "LECTERN_PORT=443": f"LECTERN_PORT={port}",
@@ -90,14 +111,14 @@ def test_a_newcomer_reaches_a_tls_server_with_two_nodes(home: Path) -> None:
         for place, ours in places.items():
             block = block.replace(place, ours)
         if "systemctl" in block:
-            block = _with_unit(block, places, home)
+            block = _with_unit(block, places, home, sources)
         done = subprocess.run(
             ["sh", "-eu", "-c", block],
             cwd=home,
             env=environment() | {"PATH": f"{programs}:{os.environ['PATH']}"},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=block_s,
         )
         log = (home / "log").read_text() if (home / "log").exists() else ""
         assert done.returncode == 0, block + done.stdout + done.stderr + log
@@ -107,16 +128,63 @@ def test_a_newcomer_reaches_a_tls_server_with_two_nodes(home: Path) -> None:
     if len(json.loads("[" + targets)) != 2:  # the second node is a moment later, as for everybody
         wait_for(lambda: len(_targets(home, etc, port)) == 2, 30)
     assert len(_targets(home, etc, port)) == 2
+    _become_an_operator(places, etc, port)
 
 
-def _with_unit(block: str, places: dict[str, str], home: Path) -> str:
+def _become_an_operator(places: dict[str, str], etc: Path, port: int) -> None:
+    """Sign up, run the section's last command, and see nodes on the operators' page."""
+    (words,) = OPERATOR.findall((ROOT / "docs" / "operations.md").read_text())
+    command, email = words
+    for place, ours in places.items():
+        command = command.replace(place, ours)
+    cookies = str(etc / "cookies")
+
+    def ask(path: str, *more: str) -> dict[str, Any]:
+        done = subprocess.run(
+            [
+                *(
+                    "curl",
+                    "--silent",
+                    "--show-error",
+                    "--cacert",
+                    str(etc / "lectern" / "cert.pem"),
+                ),
+                *("--connect-to", f"class.example.org:443:127.0.0.1:{port}"),
+                *("--cookie", cookies, "--cookie-jar", cookies, *more),
+                f"https://class.example.org{path}",
+            ],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert done.returncode == 0, done.stderr
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    person = {"email": email, "password": "of my own choice", "name": "I", "role": "teacher"}
+    made = ask("/api/accounts", "--json", json.dumps(person))
+    assert made["is_operator"] is False, made
+    assert ask("/api/operator")["code"] == "not_operator"
+    done = subprocess.run(
+        ["sh", "-eu", "-c", f"{command} {email}"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    seen = ask("/api/operator")
+    assert [node["state"] for node in seen["nodes"]] == ["serving", "serving"]
+
+
+def _with_unit(block: str, places: dict[str, str], home: Path, sources: Path) -> str:
     """Copy the unit with the places of this test in it."""
     unit = home / "lectern.service"
     text = (ROOT / "deploy" / "systemd" / "lectern.service").read_text()
     for place, ours in places.items():
         text = text.replace(place, ours)
     unit.write_text(text)
-    return block.replace(str(ROOT / "deploy" / "systemd" / "lectern.service"), str(unit))
+    return block.replace(str(sources / "deploy" / "systemd" / "lectern.service"), str(unit))
 
 
 def _targets(home: Path, etc: Path, port: int) -> list[object]:

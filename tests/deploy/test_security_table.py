@@ -9,9 +9,11 @@ import ssl
 from functools import cache
 from pathlib import Path
 
+import asyncpg
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from yarl import URL
 
 from control import Control
 from lectern.settings import Settings
@@ -168,3 +170,85 @@ async def test_the_cookie_is_bound_to_this_host_and_to_https(
     parts = {part.strip() for part in attributes.split(";")}
     assert {"Secure", "HttpOnly", "SameSite=Lax", "Path=/"} <= parts
     assert not any(part.startswith("Domain") for part in parts)
+
+
+async def test_an_address_is_decoded_once(
+    plane_client: TestClient[web.Request, web.Application],
+) -> None:
+    person = {"email": "c@lectern.example", "password": "a long password", "name": "C"}
+    own = {"Origin": str(plane_client.make_url("/")).rstrip("/")}
+    async with plane_client.post("/api/accounts", json=person | {"role": "teacher"}) as made:
+        assert made.status == 201
+    body = {"title": "%41%2541", "capacity": 3}
+    async with plane_client.post("/api/classes", json=body, headers=own) as made:
+        one = await made.json()
+    assert one["title"] == "%41%2541"  # what was sent, never decoded
+    token = one["link"].rpartition("/")[2]
+    letter = token[0]
+    once, twice = f"%{ord(letter):02x}", f"%25{ord(letter):02x}"
+    for written, status in ((letter, 200), (once, 200), (twice, 404)):
+        path = URL(f"/api/links/{written}{token[1:]}", encoded=True)
+        async with plane_client.get(path) as response:
+            assert response.status == status, written
+
+
+async def test_safe_methods_change_nothing(
+    plane_client: TestClient[web.Request, web.Application], database_url: str
+) -> None:
+    person = {"email": "d@lectern.example", "password": "a long password", "name": "D"}
+    own = {"Origin": str(plane_client.make_url("/")).rstrip("/")}
+    async with plane_client.post("/api/accounts", json=person | {"role": "teacher"}) as made:
+        assert made.status == 201
+    body = {"title": "Maths", "capacity": 3}
+    async with plane_client.post("/api/classes", json=body, headers=own) as made:
+        one = await made.json()
+    sql = await asyncpg.connect(database_url)
+    try:
+        tables = [
+            row["tablename"]
+            for row in await sql.fetch(
+                "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+                " AND tablename NOT LIKE '%yoyo%'"
+            )
+        ]
+        assert "class" in tables and "session_token" in tables
+
+        async def kept() -> dict[str, list[str]]:
+            return {
+                name: sorted(str(row) for row in await sql.fetch(f'SELECT * FROM "{name}"'))
+                for name in tables
+            }
+
+        before = await kept()
+        async with plane_client.get("/api/openapi.json") as described:
+            paths = (await described.json())["paths"]
+        asked = 0
+        for path, item in paths.items():
+            if "get" not in item or path.endswith("/events"):
+                continue
+            there = path.replace("{id}", one["id"])
+            there = there.replace("{token}", one["link"].rpartition("/")[2])
+            for method in ("GET", "HEAD", "OPTIONS"):
+                async with plane_client.request(method, there, params={"q": "a"}) as response:
+                    await response.read()
+                    # No node is there.
+                    assert response.status < 500 or path == "/readyz", there
+                    asked += response.status == 200
+        assert asked > 12
+        assert await kept() == before
+    finally:
+        await sql.close()
+
+
+@pytest.mark.parametrize("query", ["limit=1&limit=200", "cursor=a&cursor=b", "limit=5&limit=5"])
+async def test_a_parameter_that_is_there_twice_is_refused(
+    plane_client: TestClient[web.Request, web.Application], query: str
+) -> None:
+    person = {"email": "e@lectern.example", "password": "a long password", "name": "E"}
+    async with plane_client.post("/api/accounts", json=person | {"role": "teacher"}) as made:
+        assert made.status == 201
+    for path in ("/api/classes", "/api/attended", "/api/sessions", "/api/tokens"):
+        async with plane_client.get(f"{path}?{query}") as response:
+            problem = await response.json()
+            assert (response.status, problem["code"]) == (422, "invalid_request")
+            assert "twice" in problem["detail"]

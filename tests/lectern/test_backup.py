@@ -83,6 +83,7 @@ async def _post(
         return told
 
 
+@pytest.mark.long
 def test_a_backup_of_an_unused_directory_is_restored(home: Path) -> None:
     file, data = home / "empty.backup", ("--data", str(home / "first"))
     assert run_lectern("migrate", *data).returncode == 0

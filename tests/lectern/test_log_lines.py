@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lectern.logs import JsonLines
+from lectern.logs import JsonLines, PlainLines
 
 
 def line(template: str, *arguments: Any, **more: Any) -> dict[str, Any]:
@@ -47,6 +47,15 @@ def test_a_line_is_one_line_whatever_is_in_it() -> None:
     told = line("said %r and %s", "a\nb", 'INFO\n{"level": "error"}')
     assert told["level"] == "info"
     assert told["time"].endswith("+00:00")
+
+
+def test_a_line_for_people_is_one_line_in_utc_whatever_is_in_it() -> None:
+    said = "a\nb\x1b[2J\r\u2028\x9bc"
+    record = logging.LogRecord("a.logger", logging.INFO, "file", 1, "said %s", (said,), None)
+    record.created, record.msecs = 1_900_000_000.25, 250.0
+    assert PlainLines().format(record) == (
+        r"2030-03-17T17:46:40.250Z INFO a.logger: said a\nb\x1b[2J\r\u2028\x9bc"
+    )
 
 
 def test_an_exception_is_told_within_the_line() -> None:

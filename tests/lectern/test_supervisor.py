@@ -81,6 +81,7 @@ def test_nothing_but_pages_and_media_listens_on_the_network(steady: Up) -> None:
     assert {port for kind, port in listening if kind == "udp"} == {steady.media_port}
 
 
+@pytest.mark.long
 def test_a_second_ctrl_c_does_not_wait_for_a_child_that_hangs(up: Up) -> None:
     up.start()
     (node,) = up.children("sfu")
@@ -131,6 +132,7 @@ def test_a_killed_database_is_started_again(up: Up) -> None:
     wait_for(lambda: _answers(up), 30)
 
 
+@pytest.mark.long
 def test_the_next_start_ends_what_a_killed_supervisor_left(up: Up) -> None:
     up.start()
     left = [_server(up, "postgres"), _server(up, "redis")]

@@ -65,6 +65,8 @@ def test_it_works_beside_a_running_server_and_without_one(data: Path, user: Run)
                 ("make-operator", "operator"),
                 ("disable", "operator,disabled"),
                 ("enable", "operator"),
+                ("unmake-operator", "-"),
+                ("make-operator", "operator"),
             ):
                 assert user(action, ADA, *here) == (0, "", "")
                 assert user("list", *here)[1].split("\t")[2] == marks

@@ -139,6 +139,7 @@ async def test_a_refused_boot_drops_everything_and_begins_anew(site: Site, statu
     assert site.control.beats[-1].sequence == 1
 
 
+@pytest.mark.long
 async def test_a_mismatch_is_healed_by_a_whole_exchange(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from sfu import live
 from sfu.comments import Comments
 from sfu.live import decode
 from sfu.presence import NAMED_PEOPLE_MAX
+from sfu.refusals import Refusals
 from sfu.room import Room
 from tests.sfu.conftest import Site
 
@@ -207,6 +208,7 @@ def test_a_slow_reader_gets_the_newest_of_each_state_when_it_has_room() -> None:
         greeting=lambda: {"type": "hello"},
         log=Comments(),
         on_message=print,
+        refusals=Refusals(),
     )
     one._take(channel)  # type: ignore[arg-type]
     for number in range(20_000):

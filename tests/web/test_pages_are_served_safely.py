@@ -53,6 +53,24 @@ async def test_pages_carry_the_headers_that_bind_them(client: Client, path: str)
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\bstyle=|\bon\w+=|https?://", text)
 
 
+@pytest.mark.parametrize("host", ["class.example.org", "localhost:8443", "school.localhost"])
+@pytest.mark.parametrize("https", [True, False])
+async def test_who_came_by_https_comes_by_it_alone(host: str, https: bool) -> None:
+    app = web.Application()
+    add_routes(app, https=https)
+    app.router.add_post("/api/broken", broken)
+    told = []
+    async with TestClient(TestServer(app)) as client:
+        for method, path in (
+            *(("GET", path) for path in (*ADDRESSES, "/static/app/style.css", "/none")),
+            ("POST", "/api/broken"),
+        ):
+            async with client.request(method, path, headers={"Host": host}) as response:
+                told.append(response.headers.get("Strict-Transport-Security"))
+    wanted = "max-age=31536000; includeSubDomains" if https and "localhost" not in host else None
+    assert set(told) == {wanted}
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [

@@ -34,6 +34,7 @@ function panel(user) {
     { class: "panel", id: "account", "aria-labelledby": "account-title" },
     el("h1", { class: "panel__title", id: "account-title" }, t("account.title")),
     user.email ? el("p", { class: "hint" }, t("account.signedInAs", { email: user.email })) : null,
+    user.is_operator ? el("p", {}, el("a", { href: "/operator" }, t("ops.yours"))) : null,
     profile(user),
     password(user),
     sessions(),
@@ -62,7 +63,10 @@ function profile(user) {
 /** @param {User} user */
 function password(user) {
   const act = async (/** @type {FormData} */ data, /** @type {HTMLFormElement} */ made) => {
-    await api.changeMe({ password: String(data.get("password")) });
+    await api.changeMe({
+      password: String(data.get("password")),
+      current_password: String(data.get("current_password")),
+    });
     made.reset();
     return t("account.passwordSaved");
   };
@@ -70,7 +74,7 @@ function password(user) {
     t("account.password"),
     el("p", { class: "hint" }, t("account.passwordHint")),
     form(
-      "form--pair",
+      "",
       t("account.password"),
       act,
       // So that password managers know whose it is.
@@ -81,6 +85,11 @@ function password(user) {
         value: user.email,
         hidden: true,
         readOnly: true,
+      }),
+      field("current_password", t("account.currentPassword"), {
+        type: "password",
+        autocomplete: "current-password",
+        maxLength: PASSWORD_CHARACTERS_MAX,
       }),
       field("password", t("account.newPassword"), {
         type: "password",

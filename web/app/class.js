@@ -9,7 +9,7 @@ import { ask } from "./dialog.js";
 import { button, el, show } from "./dom.js";
 import { account, chip, frame, notice, status } from "./frame.js";
 import { linkBox } from "./link_box.js";
-import { sentenceOf } from "./parts.js";
+import { fact, sentenceOf } from "./parts.js";
 import { qrPicture } from "./qr.js";
 import { signCard } from "./sign_in.js";
 
@@ -88,14 +88,6 @@ function overview(item, again) {
     el("div", { class: "part__actions" }, ...controls(item, again, error)),
     error,
   );
-}
-
-/**
- * @param {string} name
- * @param {string} value
- */
-function fact(name, value) {
-  return el("div", { class: "fact" }, el("dt", {}, name), el("dd", {}, value));
 }
 
 /**

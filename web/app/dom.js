@@ -69,3 +69,13 @@ export function button(label, onclick, { kind = "plain", icon: name } = {}) {
 export function show(element, shown) {
   element.hidden = !shown;
 }
+
+/**
+ * Act on what an event of our own carries.
+ * @param {EventTarget} target
+ * @param {string} type
+ * @param {(detail: any) => void} act
+ */
+export function on(target, type, act) {
+  target.addEventListener(type, (event) => act(/** @type {CustomEvent} */ (event).detail));
+}

@@ -8,6 +8,9 @@ import { languageSwitch } from "./language.js";
 /** @typedef {import("../core/api.js").ClassState} ClassState */
 /** @typedef {import("./dom.js").Child} Child */
 
+// Pages that are read are read anew when one comes back to them: one may have signed out since.
+let isReadAnew = false;
+
 /**
  * Put bar and content into the page.
  * @param {{title: string, bar?: Child[], main: Child[], foot?: boolean}} content `title` is the
@@ -16,6 +19,12 @@ import { languageSwitch } from "./language.js";
  */
 export function frame({ title, bar = [], main, foot = false }) {
   document.title = title === t("app.name") ? title : `${title} · ${t("app.name")}`;
+  if (foot && !isReadAnew) {
+    isReadAnew = true;
+    addEventListener("pageshow", (event) => {
+      if (event.persisted) location.reload();
+    });
+  }
   const content = el("main", { id: "content", class: "main", tabIndex: -1 }, ...main);
   document.body.replaceChildren(
     el("a", { class: "skip", href: "#content" }, t("nav.skip")),
@@ -48,11 +57,15 @@ function brand() {
 export function account(user) {
   const leave = async () => {
     await signOut();
+    sessionStorage.clear();
     location.assign("/");
   };
   return el(
     "div",
     { class: "account" },
+    user.is_operator
+      ? el("a", { class: "account__page account__operator", href: "/operator" }, t("nav.operator"))
+      : null,
     el("a", { class: "account__page", href: "/dashboard" }, t("nav.dashboard")),
     el(
       "a",

@@ -41,6 +41,15 @@ export function form(kind, label, act, ...fields) {
   return made;
 }
 
+/**
+ * One entry of a list of facts.
+ * @param {string} name
+ * @param {string} value
+ */
+export function fact(name, value) {
+  return el("div", { class: "fact" }, el("dt", {}, name), el("dd", {}, value));
+}
+
 /** @param {unknown} thrown */
 export function sentenceOf(thrown) {
   return sentence(codeOf(thrown), thrown instanceof LecternError ? thrown.detail : "");

@@ -1,26 +1,26 @@
-/** The live part of the student's page: picture, two sounds, and what the connection is doing. */
+/**
+ * The live part of the student's page that is wanted at once: picture, two sounds, and what the
+ * connection is doing. What stands round them (`classroom.js`) is fetched when the picture is there.
+ */
 
 import { countOf, isUnsupported, slotsOf, teacherOf } from "../core/live.js";
-import { Quality } from "../core/quality.js";
-import { Reports } from "../core/reports.js";
 import { sharePausedOf } from "../core/share.js";
 import { counted, t } from "../core/strings.js";
-import { button, el, icon, show } from "./dom.js";
-import { Facts } from "./facts.js";
-import { Side } from "./side.js";
-import { Tools } from "./tools.js";
+import { button, el, icon, on, show } from "./dom.js";
 
 /** @typedef {import("../core/api.js").Link} Link */
 
 const AWAY_MS = 1500;
-const LOOK_MS = 2000;
+// A picture that has not come by now is not waited for: the teacher may share nothing.
+const CALM_MS = 700;
 
-/** Fires `closed` {reason, error} when the session has ended for good. */
+/**
+ * Fires `pictured` at the first picture, and `closed` {reason, error} when the session has ended for
+ * good.
+ */
 export class Player extends EventTarget {
   #viewer;
-  #side;
   #stage;
-  #tools;
   #video = el("video", {
     class: "stage__video",
     // Sound has elements of its own: an audio inside a video's element is silent until the first
@@ -57,6 +57,7 @@ export class Player extends EventTarget {
   #banner = el("p", { class: "stage__banner", role: "status" });
   #paused = el("p", { class: "stage__badge", role: "status" });
   #line = el("p", { class: "stage__badge", role: "status" });
+  #view = el("div", { class: "stage__view" }, this.#video, this.#still);
   #away = el("p", { class: "stage__badge stage__badge--away", role: "status" }, t("watch.teacherAway"));
   #wasHere = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -67,40 +68,36 @@ export class Player extends EventTarget {
     el("p", { class: "stage__title" }, t("watch.unsupported")),
     el("p", { class: "stage__hint" }, t("watch.unsupportedHint")),
   );
-  #pictured = false;
   #flows = false;
   #decodes = true;
   #sharePaused = false;
-  #quality = new Quality();
-  #reports = new Reports(() => this.#quality);
-  #askedMs;
-  /** Of the greeting: a picture that came later was not waited for by the network. @type {boolean | null} */
-  #flowedAtFirst = null;
-  /** @type {ReturnType<typeof setInterval> | undefined} */
-  #looking;
+  #calm = () => {};
+
+  /** When the first picture came, on the page's clock. @type {number | null} */
+  picturedMs = null;
+  /** What the server said of the class on joining it last. @type {Record<string, any> | null} */
+  greeting = null;
 
   count = el("p", { class: "count" });
+
+  /** Resolves when nothing more urgent than the rest of the page is to be done. @type {Promise<void>} */
+  calm = new Promise((resolve) => (this.#calm = resolve));
 
   /**
    * @param {Link} link
    * @param {import("../core/whep.js").Viewer} viewer that is aimed at it
-   * @param {{token: string, askedMs: number}} how askedMs: when the class was asked for, on the page's clock
    */
-  constructor(link, viewer, { token, askedMs }) {
+  constructor(link, viewer) {
     super();
     this.#viewer = viewer;
-    this.#askedMs = askedMs;
-    this.facts = new Facts(link, token);
     const overlays = [this.#still, this.#empty, this.#unsupported, this.#unmute, this.#banner];
     for (const overlay of [...overlays, this.#paused, this.#away, this.#line]) {
       show(overlay, false);
     }
-    this.#side = new Side((message) => this.#viewer.tell(message));
-    const view = el("div", { class: "stage__view" }, this.#video, this.#still);
     this.#stage = el(
       "div",
       { class: "stage stage--watch" },
-      view,
+      this.#view,
       this.#joining,
       this.#empty,
       this.#unsupported,
@@ -110,9 +107,7 @@ export class Player extends EventTarget {
       this.#sounds.mic,
       this.#sounds.screen_audio,
     );
-    this.#tools = new Tools(this.#stage, this.#video, view, this.#sounds);
-    this.#stage.append(this.#tools.element);
-    this.element = el("div", { class: "classroom" }, this.#stage, this.#side.element);
+    this.element = el("div", { class: "classroom" }, this.#stage);
     this.#showCount(link.present);
   }
 
@@ -123,15 +118,26 @@ export class Player extends EventTarget {
     on(this.#viewer, "blocked", ({ loopbackOnly }) => this.#onBlocked(loopbackOnly));
     addEventListener("pagehide", this.#onPageHide);
     addEventListener("online", this.#onOnline);
-    this.#tools.open();
-    this.facts.open();
-    this.#looking = setInterval(() => void this.#look(), LOOK_MS);
     await this.#viewer.open();
   }
 
   /** @param {"left" | "pagehide"} reason */
   close(reason) {
     this.#viewer.leave(reason);
+  }
+
+  /** What the picture is made of, for tools that change how it is seen and heard. */
+  get parts() {
+    return { stage: this.#stage, video: this.#video, view: this.#view, sounds: this.#sounds };
+  }
+
+  /**
+   * Say beside the picture that the line is bad.
+   * @param {string} said empty where it is not
+   */
+  showLine(said) {
+    if (this.#line.textContent !== said) this.#line.textContent = said;
+    show(this.#line, said !== "");
   }
 
   /** @param {{slot: import("../core/whip.js").Slot, stream: MediaStream}} media */
@@ -145,8 +151,11 @@ export class Player extends EventTarget {
     this.#video.srcObject = stream;
     // Only a frame proves a picture; a track is there from the answer on.
     this.#video.requestVideoFrameCallback(() => {
-      if (!this.#pictured) this.#noteFirstPicture();
-      this.#pictured = true;
+      if (this.picturedMs === null) {
+        this.picturedMs = performance.now();
+        this.dispatchEvent(new CustomEvent("pictured"));
+        this.#calm();
+      }
       show(this.#joining, false);
       this.#showWhy();
     });
@@ -154,14 +163,13 @@ export class Player extends EventTarget {
 
   /** @param {Record<string, any>} message */
   #onMessage(message) {
-    this.#side.take(message);
+    if (message.type === "hello") this.greeting = message;
     const teacher = teacherOf(message);
     if (teacher !== null) this.#noteTeacher(teacher);
     const count = countOf(message);
     if (count !== null) this.#showCount(count);
     const slots = slotsOf(message);
     if (slots !== null) this.#flows = slots.video;
-    if (message.type === "hello") this.#flowedAtFirst ??= this.#flows;
     this.#sharePaused = sharePausedOf(message) ?? this.#sharePaused;
     const unsupported = isUnsupported(message);
     if (unsupported !== null) this.#decodes = !unsupported;
@@ -173,37 +181,14 @@ export class Player extends EventTarget {
     const unsupported = this.#flows && !this.#decodes;
     const connected = this.#stage.dataset.state === "connected";
     show(this.#unsupported, unsupported);
-    show(this.#empty, connected && !unsupported && !this.#pictured);
+    show(this.#empty, connected && !unsupported && this.picturedMs === null);
     // The last picture stays in sight while the teacher shares nothing.
-    show(this.#paused, this.#pictured && (!this.#flows || this.#sharePaused));
+    show(this.#paused, this.picturedMs !== null && (!this.#flows || this.#sharePaused));
     const said = t(this.#sharePaused ? "watch.sharePaused" : "watch.paused");
     if (this.#paused.textContent !== said) this.#paused.textContent = said;
     const [title, hint] = /** @type {HTMLElement[]} */ ([...this.#empty.children]);
     title.textContent = t(this.#sharePaused ? "watch.sharePaused" : "watch.noPicture");
     hint.textContent = t(this.#sharePaused ? "watch.sharePausedHint" : "watch.noPictureHint");
-  }
-
-  /** It was waited for only where the teacher was showing something, and while somebody looked. */
-  #noteFirstPicture() {
-    const hidden = performance
-      .getEntriesByType("visibility-state")
-      .some(({ name, startTime }) => name === "hidden" && startTime >= this.#askedMs);
-    if (this.#flowedAtFirst === false || hidden) return;
-    this.#reports.firstFrame(performance.now() - this.#askedMs);
-  }
-
-  /** Judge the line, and say so beside the picture where it is bad. */
-  async #look() {
-    if (this.#viewer.state !== "connected") {
-      this.#quality.forget();
-      return;
-    }
-    const report = await this.#viewer.connection?.getStats();
-    const reading = report ? this.#quality.note(report) : null;
-    if (reading === null) return;
-    const said = this.facts.showLine(reading);
-    if (this.#line.textContent !== said) this.#line.textContent = said;
-    show(this.#line, said !== "");
   }
 
   /** Say that the teacher is away, if that lasts: a reload takes a second.
@@ -219,7 +204,7 @@ export class Player extends EventTarget {
   /** Draw the picture in sight over the element that may lose it, until the element has a new one. */
   #keepStill() {
     const { videoWidth: width, videoHeight: height } = this.#video;
-    if (!this.#pictured || width === 0 || !this.#still.hidden) return;
+    if (this.picturedMs === null || width === 0 || !this.#still.hidden) return;
     Object.assign(this.#still, { width, height });
     this.#still.getContext("2d")?.drawImage(this.#video, 0, 0);
     show(this.#still, true);
@@ -243,22 +228,17 @@ export class Player extends EventTarget {
   #onState({ state, reason, error }) {
     this.#stage.dataset.state = state;
     if (state === "connected") {
-      this.#reports.open();
+      setTimeout(this.#calm, CALM_MS);
       show(this.#joining, false);
       this.#showWhy();
       show(this.#banner, false);
     } else if (state === "reconnecting") {
       show(this.#joining, false);
-      this.#quality.forget();
-      show(this.#line, false);
+      this.showLine("");
       this.#say(t("watch.reconnecting"));
       this.#keepStill();
     } else if (state === "closed") {
-      this.#side.close();
-      this.#tools.close();
-      this.facts.close();
-      clearInterval(this.#looking);
-      this.#reports.close({ closing: reason === "pagehide" || reason === "left" });
+      this.#calm();
       removeEventListener("pagehide", this.#onPageHide);
       removeEventListener("online", this.#onOnline);
       this.dispatchEvent(new CustomEvent("closed", { detail: { reason, error } }));
@@ -284,18 +264,8 @@ export class Player extends EventTarget {
   /** @param {number} count */
   #showCount(count) {
     this.count.replaceChildren(icon("people"), counted("watch.count", count));
-    this.facts.showCount(count);
   }
 
   #onPageHide = () => this.close("pagehide");
   #onOnline = () => this.#viewer.hurry();
-}
-
-/**
- * @param {EventTarget} target
- * @param {string} type
- * @param {(detail: any) => void} act
- */
-function on(target, type, act) {
-  target.addEventListener(type, (event) => act(/** @type {CustomEvent} */ (event).detail));
 }

@@ -1,9 +1,11 @@
 /** The student's page of one link: who are you, has it started, watch, and what went wrong. */
 
 import { attended, linkOf, me } from "../core/api.js";
+import { ATTEMPTS_MAX, waitMs } from "../core/backoff.js";
 import { LecternError, codeOf } from "../core/errors.js";
+import { readable } from "../core/live.js";
 import { Lobby } from "../core/lobby.js";
-import { duration, sentence, t } from "../core/strings.js";
+import { counted, duration, sentence, t } from "../core/strings.js";
 import { Viewer } from "../core/whep.js";
 import { button, el } from "./dom.js";
 import { account, chip, frame, notice } from "./frame.js";
@@ -39,10 +41,12 @@ async function open(at = performance.now()) {
   askedMs = at;
   stopWaiting();
   if (!("RTCPeerConnection" in globalThis)) return stopAt(null, t("error.title"), t("watch.noWebrtc"));
+  // Asked first: making an offer keeps a browser busy while the answers are on their way.
+  const asked = Promise.all([me(), linkOf(token)]);
   prepare();
   let link;
   try {
-    [user, link] = await Promise.all([me(), linkOf(token)]);
+    [user, link] = await asked;
   } catch (error) {
     return refused(null, error);
   }
@@ -160,16 +164,39 @@ function join(link, options = {}) {
   const { viewer } = /** @type {{viewer: Viewer}} */ (ready);
   ready = null;
   viewer.aim(link.class_id, options);
-  const player = new Player(link, viewer, { token, askedMs });
+  const player = new Player(link, viewer);
   const leave = button(t("watch.leave"), () => player.close("left"), { icon: "leave", kind: "quiet" });
-  page(link, [player.element], [
-    el("div", { class: "bar__live" }, player.facts.element, player.count, leave),
-  ]);
+  const bar = el("div", { class: "bar__live" }, player.count, leave);
   player.addEventListener("closed", (event) => {
     const { reason, error } = /** @type {CustomEvent} */ (event).detail;
     refused(link, error ?? new LecternError(reason, reason));
   });
+  viewer.hearing = surround(player, viewer, link, bar, { token, askedMs });
   void player.open();
+  // Drawn when the offer is on its way.
+  setTimeout(() => page(link, [player.element], [bar]));
+}
+
+/**
+ * Fetch what stands round the picture once that is there, and build it.
+ * @param {Player} player
+ * @param {Viewer} viewer
+ * @param {Link} link
+ * @param {HTMLElement} bar
+ * @param {{token: string, askedMs: number}} how
+ */
+async function surround(player, viewer, link, bar, how, attempt = 0) {
+  await player.calm;
+  const [fetched] = await Promise.allSettled([import("./classroom.js"), readable()]);
+  if (viewer.state === "closed" || attempt === ATTEMPTS_MAX) return;
+  if (fetched.status === "fulfilled") {
+    const { Classroom } = fetched.value;
+    bar.prepend(new Classroom(player, viewer, link, how).facts.element);
+  } else {
+    // The network is gone again; the picture may return before it is tried again.
+    const again = () => surround(player, viewer, link, bar, how, attempt + 1);
+    setTimeout(() => void again(), waitMs(attempt, Math.random));
+  }
 }
 
 /**
@@ -200,7 +227,7 @@ const PAGES = {
   class_ended: ended,
   class_not_live: (link) => wait({ ...link, state: "created" }),
   class_full: (link) => {
-    const text = t("watch.fullHint", { capacity: link.capacity });
+    const text = counted("watch.fullHint", link.capacity);
     const content = notice({ title: t("watch.full"), text, busy: true, actions: [retryButton()] });
     page(link, [content], [user && account(user)]);
     again = setTimeout(() => void open(), FULL_MS * (0.75 + Math.random() / 2));
@@ -210,15 +237,14 @@ const PAGES = {
       el("a", { class: "button button--primary", href: `/teach/${link.class_id}` }, t("watch.ownOpen")),
     ]),
   active_elsewhere: (link, error) => {
-    const title = otherTitle(error);
-    const text = title ? t("watch.elsewhereNamed", { title }) : t("watch.elsewhereHint");
     const takeover = () => {
       askedMs = performance.now();
       join(link, { takeover: true });
     };
-    stopAt(link, t("watch.elsewhere"), text, [
+    stopAt(link, t("watch.elsewhere"), t("watch.elsewhereHint"), [
       button(t("watch.takeover"), takeover, { kind: "primary" }),
     ]);
+    if (error instanceof LecternError) void nameOther(error.extra.class_id);
   },
   replaced: (link) =>
     stopAt(link, t("watch.replaced"), t("watch.replacedHint"), [retryButton(t("watch.takeBack"))]),
@@ -228,13 +254,19 @@ const PAGES = {
 };
 
 /**
- * The other class's title, where the problem names it.
- * @param {unknown} error
+ * Say which class it is that somebody is in.
+ * @param {unknown} classId
  */
-function otherTitle(error) {
-  if (!(error instanceof LecternError)) return "";
-  const other = /** @type {any} */ (error.extra.class ?? error.extra);
-  return typeof other?.title === "string" ? other.title : "";
+async function nameOther(classId) {
+  const said = document.querySelector(".notice__text");
+  try {
+    const { items } = await attended();
+    const other = items.find((item) => item.class_id === classId);
+    if (other === undefined || said === null) return;
+    said.textContent = t("watch.elsewhereNamed", { title: other.title });
+  } catch {
+    // What is said without the name is enough to go on.
+  }
 }
 
 addEventListener("pageshow", (event) => {

@@ -6,6 +6,7 @@ import { LecternError } from "./errors.js";
 
 /**
  * @typedef {{id: string, email: string, name: string, role: "teacher" | "student",
+ *   is_operator: boolean,
  *   active_class: {id: string, title: string, state: ClassState, is_host: boolean} | null}} User
  * @typedef {{id: string, client: string, created_at: string, used_at: string, expires_at: string,
  *   current: boolean}} Session
@@ -24,6 +25,14 @@ import { LecternError } from "./errors.js";
  *   estimated: boolean}} Segment
  * @typedef {{user_id: string, class_id: string, name: string, joined_at: string,
  *   left_at: string | null, duration_s: number, estimated: boolean, segments: Segment[]}} Attendance
+ * @typedef {{id: string, state: "serving" | "draining" | "unreachable" | "dead", addresses: string[],
+ *   version: string, sessions: number, classes: number, egress_bps: number, cpu: number,
+ *   loop_lag_ms: number, native_lag_ms: number, registered_at: string, beat_at: string,
+ *   silent_s: number}} Node
+ * @typedef {{id: string, title: string, teacher_name: string, node_id: string | null,
+ *   present: number, capacity: number, started_at: string, duration_s: number}} LiveClass
+ * @typedef {{at: string, totals: {nodes: number, sessions: number, egress_bps: number,
+ *   classes: number, present: number}, nodes: Node[], classes: LiveClass[]}} Deployment
  */
 
 /**
@@ -126,7 +135,7 @@ export const signOut = () => call("DELETE", "/api/session");
  */
 export const me = async () => (await call("GET", "/api/session")).user;
 
-/** @param {{name?: string, role?: string, password?: string}} change
+/** @param {{name?: string, role?: string, password?: string, current_password?: string}} change
  *  @returns {Promise<User>} */
 export const changeMe = (change) => call("PATCH", "/api/me", change);
 
@@ -210,6 +219,13 @@ export const attendanceCsvUrl = (id) => `/api/classes/${segment(id)}/attendance.
 /** @param {string | null} [cursor]
  *  @returns {Promise<Page<Attended>>} */
 export const attended = (cursor) => call("GET", paged("/api/attended", LIST_ITEMS, cursor));
+
+/** @returns {Promise<Deployment>} for operators */
+export const deployment = () => call("GET", "/api/operator");
+
+/** @param {string} text an id, or a part of a title
+ *  @returns {Promise<{items: LiveClass[], complete: boolean}>} for operators */
+export const findLiveClasses = (text) => call("GET", `/api/operator/classes?q=${segment(text)}`);
 
 /** @param {string} classId */
 export const whipUrl = (classId) => `/live/classes/${segment(classId)}/whip`;

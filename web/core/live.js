@@ -27,7 +27,7 @@ const ZLIB = 0x78;
 /** @type {Promise<[Decoding, Encoding]> | undefined} */
 let loading;
 
-/** msgpack's 16 modules are fetched beside the joining, not before it: nothing is said before that. */
+/** msgpack's 13 modules are fetched after the joining: nothing is said before that. */
 const msgpack = () =>
   (loading ??= Promise.all([
     import("../vendor/msgpack/decode.mjs"),
@@ -36,6 +36,9 @@ const msgpack = () =>
     loading = undefined; // the network was gone: the next message asks again
     throw error;
   }));
+
+/** Fetch what reads messages before the first one comes. */
+export const readable = async () => void (await msgpack());
 
 /**
  * @param {unknown} data of a message event
@@ -131,19 +134,20 @@ export function teacherOf(message) {
  * Open the channel on a connection; must be called before the offer is made.
  * @param {RTCPeerConnection} pc
  * @param {(message: Record<string, any>) => void} onMessage
- * @returns {RTCDataChannel}
+ * @param {() => Promise<unknown>} hearing what arrives is read after this
+ * @returns {{channel: RTCDataChannel, heard: () => Promise<void>}} heard: what has arrived by now was acted on
  */
-export function openLive(pc, onMessage) {
+export function openLive(pc, onMessage, hearing) {
   const channel = pc.createDataChannel(LABEL, { ordered: true });
   channel.binaryType = "arraybuffer";
   // One after the other: some take longer to unpack than what follows.
   let before = Promise.resolve();
   channel.addEventListener("message", ({ data }) => {
-    const unpacking = messageOf(data);
+    const unpacking = hearing().then(() => messageOf(data));
     before = before.then(async () => {
       const message = await unpacking;
       if (message !== null) onMessage(message);
     });
   });
-  return channel;
+  return { channel, heard: () => before };
 }

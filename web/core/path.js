@@ -21,8 +21,14 @@ const DIRECT_MS_MAX = 2500;
 const RESTART_MS_MAX = 3000;
 // A request that was sent into a network that is gone is no sign of its return: ask again soon.
 const RESTART_REQUEST_MS_MAX = 2500;
+// What reads messages may still be on its way, over a network that is gone.
+const HEARD_MS_MAX = 1500;
 
-/** @typedef {{editOffer: (sdp: string) => string, editAnswer: (sdp: string) => string}} Edits */
+/**
+ * Edits what browsers have no call for, and says after what messages are read.
+ * @typedef {{editOffer: (sdp: string) => string, editAnswer: (sdp: string) => string,
+ *   hearing: Promise<unknown>}} Owner
+ */
 
 export class Path {
   /** The session resource, once the server has answered. */
@@ -34,21 +40,32 @@ export class Path {
   /** Where credentials of relays are, if the server has any. */
   #relaysUrl = "";
   #sdp = "";
-  #edits;
+  #owner;
   #liveness = new Liveness();
   #received = new Received();
+  #heard;
   #looking = false;
   #arrived = 0;
 
   /**
    * @param {RTCPeerConnection} pc
    * @param {(path: Path, message: Record<string, any>) => void} onMessage
-   * @param {Edits} edits of what browsers have no call for
+   * @param {Owner} owner
    */
-  constructor(pc, onMessage, edits) {
+  constructor(pc, onMessage, owner) {
     this.pc = pc;
-    this.#edits = edits;
-    this.channel = openLive(pc, (message) => onMessage(this, message));
+    this.#owner = owner;
+    const live = openLive(pc, (message) => onMessage(this, message), () => owner.hearing);
+    this.channel = live.channel;
+    this.#heard = live.heard;
+  }
+
+  /** Wait until what has arrived was acted on: a server says why before it closes. */
+  async heard() {
+    await Promise.race([
+      this.#heard(),
+      new Promise((resolve) => setTimeout(resolve, HEARD_MS_MAX)),
+    ]);
   }
 
   get isOpen() {
@@ -69,7 +86,7 @@ export class Path {
   /** @param {RTCOfferOptions} options */
   async #describe(options) {
     const offer = await this.pc.createOffer(options);
-    const sdp = this.#edits.editOffer(offer.sdp ?? "");
+    const sdp = this.#owner.editOffer(offer.sdp ?? "");
     await this.pc.setLocalDescription({ type: "offer", sdp });
     return sdp;
   }
@@ -92,7 +109,7 @@ export class Path {
     const relaysUrl = response.headers.get("Lectern-Ice-Servers");
     if (relaysUrl !== null) this.#relaysUrl = new URL(relaysUrl, response.url).href;
     this.loopbackOnly = hasOnlyLoopback(answer);
-    this.#answer = this.#edits.editAnswer(answer);
+    this.#answer = this.#owner.editAnswer(answer);
     return response.headers.get("Lectern-Resume") ?? "";
   }
 

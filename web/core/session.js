@@ -55,6 +55,8 @@ export class MediaSession extends EventTarget {
   #looping = false;
   /** A connection is being made beside the one in use. */
   #moving = false;
+  /** What is told is read after this: a page may have more urgent things to do. @type {Promise<unknown>} */
+  hearing = Promise.resolve();
   /** Proves that a later offer continues this session: it keeps its id and its attendance. */
   #resume = "";
 
@@ -336,12 +338,11 @@ export class MediaSession extends EventTarget {
    */
   #follow(path) {
     const { pc, channel } = path;
+    const lose = () => void path.heard().then(() => this.#lose(path));
     pc.addEventListener("connectionstatechange", () => {
-      if (pc.connectionState !== "connected" && pc.connectionState !== "connecting") {
-        this.#lose(path);
-      }
+      if (pc.connectionState !== "connected" && pc.connectionState !== "connecting") lose();
     });
-    channel.addEventListener("close", () => this.#lose(path));
+    channel.addEventListener("close", lose);
   }
 
   /**

@@ -15,6 +15,7 @@ const GERMAN = {
   "app.pointAttendanceText": "Wer da war, wann und wie lange, fertig für Ihre Tabelle.",
   "nav.dashboard": "Übersicht",
   "nav.account": "Konto",
+  "nav.operator": "Server",
   "nav.signOut": "Abmelden",
   "nav.skip": "Zum Inhalt",
   "nav.language": "Sprache",
@@ -110,6 +111,42 @@ const GERMAN = {
   "att.cut": "Gezeigt werden die ersten {count}. In der CSV-Datei stehen alle.",
   "att.stays": "{count}-mal",
 
+  "ops.title": "Server",
+  "ops.nodes": "Knoten",
+  "ops.node": "Knoten",
+  "ops.classes": "Laufende Kurse",
+  "ops.sessions": "Sitzungen",
+  "ops.egress": "Gesendet",
+  "ops.cpu": "CPU",
+  "ops.cores": "{cores} Kerne",
+  "ops.lag": "Verzug",
+  "ops.ms": "{ms} ms",
+  "ops.nodeClasses": "Kurse",
+  "ops.up": "seit {time}",
+  "ops.beat": "Zuletzt gehört",
+  "ops.ago": "vor {seconds} s",
+  "ops.since": "Seit",
+  "ops.of": "{present} von {capacity}",
+  "ops.unplaced": "noch auf keinem",
+  "ops.noNodes": "Kein Knoten ist angemeldet: Niemand kann unterrichten oder zusehen.",
+  "ops.noClasses": "Kein Kurs läuft.",
+  "ops.fullest": "Die vollsten Kurse, höchstens 50. Gezeigt: {count}.",
+  "ops.search": "Ein Teil des Titels oder die Kennung",
+  "ops.find": "Suchen",
+  "ops.found": "Gefundene Kurse",
+  "ops.foundAll": "Gefunden: {count}.",
+  "ops.foundSome":
+    "Vielleicht gibt es mehr: Gesucht wird in den neuesten 100.000 laufenden Kursen, gezeigt werden 50.",
+  "ops.notFound": "Kein laufender Kurs hat das im Titel oder als Kennung.",
+  "ops.fullestAgain": "Die vollsten zeigen",
+  "ops.asOf": "Stand {time}, erneuert sich von selbst.",
+  "ops.stale": "Seit {time} nicht erneuert. {why}",
+  "ops.state.serving": "in Betrieb",
+  "ops.state.draining": "leert sich",
+  "ops.state.unreachable": "nicht erreichbar",
+  "ops.state.dead": "ausgefallen",
+  "ops.yours": "Sie betreiben diesen Server: Knoten und laufende Kurse ansehen",
+
   "account.title": "Ihr Konto",
   "account.signedInAs": "Angemeldet mit {email}",
   "account.profile": "Name und Rolle",
@@ -118,6 +155,7 @@ const GERMAN = {
   "account.password": "Passwort ändern",
   "account.passwordHint":
     "Ein neues Passwort meldet Sie überall sonst ab und widerruft Ihre Zugriffstoken.",
+  "account.currentPassword": "Bisheriges Passwort",
   "account.newPassword": "Neues Passwort",
   "account.passwordSaved": "Das Passwort ist geändert. Überall sonst sind Sie abgemeldet.",
   "account.sessions": "Wo Sie angemeldet sind",
@@ -231,8 +269,10 @@ const GERMAN = {
   "watch.deadHint":
     "Vielleicht wurde er ersetzt oder unvollständig kopiert. Bitten Sie Ihre Lehrkraft um den aktuellen Link.",
   "watch.full": "Dieser Kurs ist voll",
-  "watch.fullHint":
-    "Alle {capacity} Plätze sind belegt. Diese Seite tritt von selbst bei, sobald einer frei wird.",
+  "watch.fullHint.one":
+    "Der einzige Platz ist belegt. Diese Seite tritt von selbst bei, sobald er frei wird.",
+  "watch.fullHint.other":
+    "Alle {count} Plätze sind belegt. Diese Seite tritt von selbst bei, sobald einer frei wird.",
   "watch.own": "Das ist Ihr eigener Kurs",
   "watch.ownHint": "Diesen Link benutzen die Teilnehmer. Sie unterrichten auf Ihrer eigenen Seite.",
   "watch.ownOpen": "Ihren Kurs öffnen",
@@ -288,9 +328,13 @@ const GERMAN = {
   "error.not_signed_in": "Sie sind nicht angemeldet. Melden Sie sich an, um weiterzumachen.",
   "error.wrong_credentials":
     "E-Mail oder Passwort ist falsch. Prüfen Sie beides und versuchen Sie es noch einmal.",
+  "error.wrong_password": "Das bisherige Passwort ist falsch.",
+  "error.password_common":
+    "Dieses Passwort ist zu leicht zu erraten: Es gehört zu den zuerst probierten oder ist Ihr Name oder Ihre Adresse. Wählen Sie ein anderes.",
   "error.bad_origin":
     "Die Seite wurde unter einer anderen Adresse geöffnet als der des Servers. Laden Sie sie neu.",
   "error.not_teacher": "Nur Lehrkräfte legen Kurse an. Ändern Sie zuerst die Rolle in Ihrem Konto.",
+  "error.not_operator": "Diese Seite sieht nur, wer diesen Server betreibt.",
   "error.not_owner": "Dieser Kurs gehört einer anderen Lehrkraft.",
   "error.link_invalid":
     "Dieser Link führt zu keinem Kurs. Bitten Sie Ihre Lehrkraft um den aktuellen.",

@@ -17,6 +17,7 @@ const ENGLISH = {
   "app.pointAttendanceText": "Who was there, when and for how long, ready for your spreadsheet.",
   "nav.dashboard": "Dashboard",
   "nav.account": "Account",
+  "nav.operator": "Server",
   "nav.signOut": "Sign out",
   "nav.skip": "Skip to content",
   "nav.language": "Language",
@@ -110,6 +111,41 @@ const ENGLISH = {
   "att.cut": "The first {count} are shown. The CSV has everybody.",
   "att.stays": "{count} times",
 
+  "ops.title": "Server",
+  "ops.nodes": "Nodes",
+  "ops.node": "Node",
+  "ops.classes": "Live classes",
+  "ops.sessions": "Sessions",
+  "ops.egress": "Sent",
+  "ops.cpu": "CPU",
+  "ops.cores": "{cores} cores",
+  "ops.lag": "Lag",
+  "ops.ms": "{ms} ms",
+  "ops.nodeClasses": "Classes",
+  "ops.up": "since {time}",
+  "ops.beat": "Last heard",
+  "ops.ago": "{seconds} s ago",
+  "ops.since": "Since",
+  "ops.of": "{present} of {capacity}",
+  "ops.unplaced": "not placed yet",
+  "ops.noNodes": "No node is registered: nobody can teach or watch.",
+  "ops.noClasses": "No class is live.",
+  "ops.fullest": "The fullest classes, at most 50. Shown: {count}.",
+  "ops.search": "A part of the title, or the id",
+  "ops.find": "Search",
+  "ops.found": "Classes found",
+  "ops.foundAll": "Found: {count}.",
+  "ops.foundSome": "There may be more: the newest 100,000 live classes are searched, and 50 are shown.",
+  "ops.notFound": "No live class has this in its title or as its id.",
+  "ops.fullestAgain": "Show the fullest",
+  "ops.asOf": "As of {time}, renewed by itself.",
+  "ops.stale": "Not renewed since {time}. {why}",
+  "ops.state.serving": "serving",
+  "ops.state.draining": "draining",
+  "ops.state.unreachable": "unreachable",
+  "ops.state.dead": "dead",
+  "ops.yours": "You are an operator: see nodes and live classes",
+
   "account.title": "Your account",
   "account.signedInAs": "Signed in as {email}",
   "account.profile": "Name and role",
@@ -118,6 +154,7 @@ const ENGLISH = {
   "account.password": "Change password",
   "account.passwordHint":
     "A new password signs you out everywhere else and revokes your access tokens.",
+  "account.currentPassword": "Current password",
   "account.newPassword": "New password",
   "account.passwordSaved": "The password is changed. You are signed out everywhere else.",
   "account.sessions": "Where you are signed in",
@@ -225,8 +262,10 @@ const ENGLISH = {
   "watch.dead": "This link does not lead to a class",
   "watch.deadHint": "It may have been replaced or cut short. Ask your teacher for the current link.",
   "watch.full": "This class is full",
-  "watch.fullHint":
-    "All {capacity} places are taken. This page joins by itself as soon as one is free.",
+  "watch.fullHint.one":
+    "The only place is taken. This page joins by itself as soon as it is free.",
+  "watch.fullHint.other":
+    "All {count} places are taken. This page joins by itself as soon as one is free.",
   "watch.own": "This is your own class",
   "watch.ownHint": "Students use this link. You teach from your own page.",
   "watch.ownOpen": "Open your class",
@@ -341,8 +380,12 @@ const ENGLISH = {
   "error.not_found": "This does not exist, or not any more.",
   "error.not_signed_in": "You are not signed in. Sign in to go on.",
   "error.wrong_credentials": "Email or password is wrong. Check both and try again.",
+  "error.wrong_password": "The current password is wrong.",
+  "error.password_common":
+    "This password is too easy to guess: it is one of those tried first, or your name or address. Choose another one.",
   "error.bad_origin": "The page was opened under another address than the server's own. Reload it.",
   "error.not_teacher": "Only teachers create classes. Change your role in your account first.",
+  "error.not_operator": "Only who runs this server sees this page.",
   "error.not_owner": "This class belongs to another teacher.",
   "error.link_invalid": "This link does not lead to a class. Ask your teacher for the current one.",
   "error.class_not_live": "The class has not started yet.",
@@ -424,7 +467,7 @@ export function t(key, values = {}) {
 }
 
 /**
- * @param {"teach.watching" | "watch.count" | "att.people"} key
+ * @param {"teach.watching" | "watch.count" | "watch.fullHint" | "att.people"} key
  * @param {number} count
  */
 export function counted(key, count) {

@@ -20,9 +20,15 @@ const SILENCE_TALKATIVE_MAX: Duration = Duration::from_secs(5);
 const TALKATIVE_SIGNS: u32 = 3;
 /// Idle is not silent: pages notice a dead node by this.
 pub const IDLE_INTERVAL: Duration = Duration::from_millis(250);
-/// A ClientHello is two datagrams, a whole handshake a dozen; data channels stay far below this.
-const DTLS_DATAGRAMS_PER_SECOND_MAX: u32 = 2000;
-const DTLS_BYTES_PER_SECOND_MAX: usize = 4 * 1024 * 1024;
+/// What goes up to Python. A ClientHello is two datagrams, a whole handshake a dozen, and each flight may be repeated.
+const DTLS_HANDSHAKE_DATAGRAMS_PER_SECOND_MAX: u32 = 64;
+/// Once there are keys: a window of a data channel's tiny messages is 300.
+const DTLS_DATAGRAMS_PER_SECOND_MAX: u32 = 600;
+const DTLS_BYTES_PER_SECOND_MAX: usize = 1024 * 1024;
+/// Genuine packets of SRTP and SRTCP: 46 Mbit/s of full ones. A 4K share takes 2,000, and a viewer that reports a
+/// hundred times a second 100; a second's worth at once covers any keyframe.
+const MEDIA_PACKETS_PER_SECOND_MAX: u64 = 5000;
+const MEDIA_PACKETS_BURST_MAX: u64 = 5000;
 
 pub struct Credentials {
     pub ufrag: Box<[u8]>,
@@ -95,6 +101,19 @@ pub struct Session {
     dtls_second: Time,
     dtls_datagrams: u32,
     dtls_bytes: usize,
+    /// Until then its media packets are paid for, at the rate that they may have.
+    media_paid_until: Time,
+}
+
+/// Why a packet was not opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unopened {
+    /// No RTP header, or one that says more than there is.
+    Malformed,
+    /// Of no stream that was announced; viewers announce none.
+    UnknownSsrc,
+    /// Forged, changed on its way, replayed, or before the keys.
+    Forged,
 }
 
 impl Session {
@@ -118,6 +137,7 @@ impl Session {
             dtls_second: now,
             dtls_datagrams: 0,
             dtls_bytes: 0,
+            media_paid_until: now,
         }
     }
 
@@ -201,27 +221,28 @@ impl Session {
         None
     }
 
-    /// Open a packet: its header, its opened length and its 64-bit index. None: forged, replayed,
-    /// malformed, or without keys.
+    /// Open a packet: its header, its opened length and its 64-bit index.
     pub fn open_rtp(
         &mut self,
         now: Time,
         datagram: &mut [u8],
-    ) -> Option<(rtp::Header, usize, u64)> {
-        let header = rtp::Header::parse(datagram)?;
+    ) -> Result<(rtp::Header, usize, u64), Unopened> {
+        let header = rtp::Header::parse(datagram).ok_or(Unopened::Malformed)?;
         match &mut self.role {
             Role::Publisher(publisher) if publisher.expects(&header, datagram) => {}
             Role::Publisher(publisher) => {
                 publisher.unknown_ssrc += 1;
-                return None;
+                return Err(Unopened::UnknownSsrc);
             }
-            _ => return None,
+            _ => return Err(Unopened::UnknownSsrc),
         }
-        let (length, index) = self.keys.as_mut()?.opener.open_rtp(datagram, &header)?;
+        let opener = self.keys.as_mut().map(|keys| &mut keys.opener);
+        let opened = opener.and_then(|opener| opener.open_rtp(datagram, &header));
+        let (length, index) = opened.ok_or(Unopened::Forged)?;
         self.heard(now);
         self.counters.packets_in += 1;
         self.counters.bytes_in += datagram.len() as u64;
-        Some((header, length, index))
+        Ok((header, length, index))
     }
 
     /// Seal and send a compound; an empty one is not sent.
@@ -279,6 +300,17 @@ impl Session {
         counters
     }
 
+    /// Whether one more genuine packet of media or of reports is taken now: a leaky bucket.
+    pub fn admits_media(&mut self, now: Time) -> bool {
+        const PRICE: Duration = Duration::from_nanos(1_000_000_000 / MEDIA_PACKETS_PER_SECOND_MAX);
+        let paid_until = self.media_paid_until.max(now);
+        let admitted = paid_until.since(now) < PRICE * MEDIA_PACKETS_BURST_MAX as u32;
+        if admitted {
+            self.media_paid_until = paid_until + PRICE;
+        }
+        admitted
+    }
+
     /// Whether one more DTLS datagram may go up to Python in this second.
     pub fn admits_dtls(&mut self, now: Time, bytes: usize) -> bool {
         if now.since(self.dtls_second) >= Duration::from_secs(1) {
@@ -288,8 +320,11 @@ impl Session {
         }
         self.dtls_datagrams += 1;
         self.dtls_bytes += bytes;
-        self.dtls_datagrams <= DTLS_DATAGRAMS_PER_SECOND_MAX
-            && self.dtls_bytes <= DTLS_BYTES_PER_SECOND_MAX
+        let datagrams_max = match self.keys {
+            None => DTLS_HANDSHAKE_DATAGRAMS_PER_SECOND_MAX,
+            Some(_) => DTLS_DATAGRAMS_PER_SECOND_MAX,
+        };
+        self.dtls_datagrams <= datagrams_max && self.dtls_bytes <= DTLS_BYTES_PER_SECOND_MAX
     }
 }
 
@@ -338,6 +373,22 @@ mod tests {
         assert_eq!((session.path(), session.paths()), (None, &[][..]));
         session.note_check(Time(0), path(4), false);
         assert_eq!(session.path(), Some(path(4)));
+    }
+
+    #[test]
+    fn a_flood_of_media_is_cut_to_its_rate_and_a_burst_is_let_through() {
+        let mut session = session();
+        let admitted = |session: &mut Session, now, count: u64| {
+            (0..count).filter(|_| session.admits_media(now)).count() as u64
+        };
+        assert_eq!(admitted(&mut session, Time(0), 20_000), MEDIA_PACKETS_BURST_MAX);
+        let mut later = 0;
+        for ms in 1..=2000 {
+            later += admitted(&mut session, Time(ms * 1_000_000), 100);
+        }
+        assert_eq!(later, 2 * MEDIA_PACKETS_PER_SECOND_MAX);
+        // What was not used for a while does not add up.
+        assert_eq!(admitted(&mut session, Time(60_000_000_000), 20_000), MEDIA_PACKETS_BURST_MAX);
     }
 
     #[test]

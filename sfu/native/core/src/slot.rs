@@ -53,6 +53,8 @@ pub struct Admitted {
     pub needs_keyframe: bool,
     /// What was missing came once more; no keyframe is needed.
     pub healed: bool,
+    /// Its payload is none of its codec.
+    pub unreadable: bool,
 }
 
 pub struct SlotState {
@@ -225,7 +227,9 @@ impl SlotState {
                 false
             }
         };
-        let Some(glance) = glance else { return self.refused() };
+        let Some(glance) = glance else {
+            return Admitted { unreadable: true, ..self.refused() };
+        };
         let Some(codec) = self.codec_index(spec) else { return self.refused() };
         let new_time = self.source_timestamp != Some(packet.timestamp);
         self.source_timestamp = Some(packet.timestamp);
@@ -268,7 +272,7 @@ impl SlotState {
         self.last = Some((timestamp, packet.arrived));
         self.note_picture(position, timestamp, keyframe, packet.payload.len() as u64);
         self.copy.stored(packet.timestamp, packet.marker);
-        Admitted { stored: true, keyframe, needs_keyframe: false, healed }
+        Admitted { stored: true, keyframe, healed, ..Admitted::default() }
     }
 
     /// Note a sender report of the current source (its RTP timestamp as sent by the publisher).

@@ -88,7 +88,8 @@ fn forged_and_replayed_packets_change_nothing() {
     }
     world.run_ms(66);
     assert_eq!(viewer.packets(&world).len(), 80);
-    assert!(counter(&world, "media_packets_refused") >= 80 * 7);
+    assert!(counter(&world, "media_packets_refused") >= 80 * 6);
+    assert_eq!(counter(&world, "media_packets_of_unknown_ssrc"), 80);
     assert_eq!(counter(&world, "media_packets_in"), 80);
 }
 
@@ -108,6 +109,27 @@ fn ten_thousand_ssrcs_on_one_transport_are_refused() {
     let value = |name| counters.iter().find(|(n, _)| *n == name).expect("is counted").1;
     assert!(value("packets_received") >= 3, "the announced stream goes on");
     assert!(value("packets_of_unknown_ssrc") + value("refused") >= 9_990);
+}
+
+#[test]
+fn a_flood_is_cut_to_a_rate_that_a_forger_of_the_port_cannot_use_up() {
+    let mut world = World::new();
+    let mut teacher = Peer::join(&mut world, 1);
+    teacher.publish(&mut world);
+    for n in 0..20_000u32 {
+        let mut forged = [0x80, 96, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0].to_vec();
+        forged[8..12].copy_from_slice(&VIDEO.0.to_be_bytes());
+        forged.extend_from_slice(&[n as u8; 40]);
+        world.receive(1, &forged);
+    }
+    assert_eq!(counter(&world, "media_packets_over_rate"), 0);
+    let frames = 700;
+    for n in 0..frames {
+        teacher.send_frame(&mut world, n == 0, n * 10, 10);
+    }
+    assert_eq!(counter(&world, "media_packets_refused"), 20_000);
+    assert_eq!(counter(&world, "media_packets_in"), 5000);
+    assert_eq!(counter(&world, "media_packets_over_rate"), u64::from(frames) * 10 - 5000);
 }
 
 #[test]

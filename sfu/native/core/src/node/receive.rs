@@ -4,7 +4,7 @@ use super::{Node, Target};
 use crate::api::Event;
 use crate::ids::{PathId, SessionId, Ssrc, Time};
 use crate::link;
-use crate::session::Role;
+use crate::session::{Role, Unopened};
 use crate::stun;
 
 impl Node {
@@ -126,25 +126,38 @@ impl Node {
         };
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let opened = session.open_rtp(arrived, datagram);
-        let waits = matches!(&session.role, Role::Publisher(p) if p.waits.is_some());
-        if waits && opened.is_some() {
+        let (header, length, index) = match opened {
+            Ok(opened) => opened,
+            Err(why) => {
+                session.counters.refused += 1;
+                *match why {
+                    Unopened::Malformed => &mut self.tally.media_malformed,
+                    Unopened::UnknownSsrc => &mut self.tally.unknown_ssrc,
+                    Unopened::Forged => &mut self.tally.media_refused,
+                } += 1;
+                return;
+            }
+        };
+        // Only what is genuine is counted against its sender: who forges its port must not use up its rate.
+        if !session.admits_media(arrived) {
+            session.counters.refused += 1;
+            self.tally.media_flood += 1;
+            return;
+        }
+        if matches!(&session.role, Role::Publisher(p) if p.waits.is_some()) {
             self.seat_link(arrived, id);
         }
         let Node { sessions, rooms, timers, tally, events, .. } = self;
         let Some(session) = sessions.get_mut(&id) else { return };
-        let (Some((header, length, index)), Role::Publisher(publisher)) =
-            (opened, &mut session.role)
-        else {
-            session.counters.refused += 1;
-            tally.media_refused += 1;
-            return;
-        };
+        let Role::Publisher(publisher) = &mut session.role else { return };
         tally.media_in += 1;
         let Some(room) = rooms.get_mut(&publisher.room).filter(|r| r.publisher == Some(session.id))
         else {
             return;
         };
         let payload_bytes_in = &mut session.counters.payload_bytes_in;
+        let malformed_before = publisher.malformed;
+        let mut unreadable = 0;
         publisher.packet(
             arrived,
             index,
@@ -156,9 +169,12 @@ impl Node {
                 if admitted.stored {
                     *payload_bytes_in += packet.payload.len() as u64;
                 }
+                unreadable += u64::from(admitted.unreadable);
                 room.note_admitted(arrived, slot, packet.marker, admitted, events);
             },
         );
+        publisher.malformed += unreadable;
+        tally.media_malformed += publisher.malformed - malformed_before;
         let room_at = room.due();
         let session_at = if publisher.wants_feedback() {
             Some(publisher.due().unwrap_or(arrived))
@@ -189,8 +205,13 @@ impl Node {
             tally.media_refused += 1;
             return;
         };
-        session.counters.rtcp_in += 1;
         session.heard_report(arrived);
+        if !session.admits_media(arrived) {
+            session.counters.refused += 1;
+            tally.media_flood += 1;
+            return;
+        }
+        session.counters.rtcp_in += 1;
         let compound = &datagram[..length];
         match &mut session.role {
             Role::Publisher(publisher) => {

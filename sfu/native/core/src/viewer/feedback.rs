@@ -99,6 +99,7 @@ impl Viewer {
             });
             let (Some((position, shift, length)), true) = (kept, sink.repair.is_some()) else {
                 self.counters.nacks_unanswered += 1;
+                self.repairs.look_in_vain();
                 continue;
             };
             let bytes = sink.header_bytes(ring, position) + RTX_HEADER_BYTES + length;

@@ -87,6 +87,11 @@ impl Repairs {
         (ASKS_BURST_MAX - self.asks.min(ASKS_BURST_MAX)) as usize
     }
 
+    /// Note that a number was looked at for which there is no repair.
+    pub fn look_in_vain(&mut self) {
+        self.asks += 1;
+    }
+
     /// Take one sequence number that was asked for; `bytes` is what its repair costs, `lossy` says that
     /// repairs are lost as well.
     pub fn ask(
@@ -140,7 +145,8 @@ impl Repairs {
     pub fn done(&mut self, at: Option<Time>) {
         let Some((repair, _)) = self.waiting.pop_front() else { return };
         let slot = usize::from(repair.sequence) % REMEMBERED_MAX;
-        let known = self.memory[slot].as_mut();
+        // A frame's tail is sent again unasked, and then nothing may be remembered yet.
+        let known = self.memory.get_mut(slot).and_then(Option::as_mut);
         if let Some(memory) =
             known.filter(|m| (m.sink, m.sequence) == (repair.sink, repair.sequence))
         {
@@ -189,6 +195,26 @@ mod tests {
         assert_eq!(ask(&mut repairs, 59), Asked::Repeated);
         assert_eq!(ask(&mut repairs, 60), Asked::Queued);
         assert_eq!(send_all(&mut repairs, ms(60)), [7, 7]);
+    }
+
+    #[test]
+    fn a_tail_goes_out_where_nothing_was_ever_asked_for() {
+        let mut repairs = Repairs::default();
+        assert!(repairs.add_tail(ms(0), repair(349), 1000));
+        assert_eq!(send_all(&mut repairs, ms(1)), [349]);
+    }
+
+    #[test]
+    fn numbers_without_a_repair_are_looked_at_no_oftener() {
+        let mut repairs = Repairs::default();
+        let mut looked = 0;
+        for _ in 0..10 * ASKS_BURST_MAX {
+            if repairs.admit(ms(0)) > 0 {
+                looked += 1;
+                repairs.look_in_vain();
+            }
+        }
+        assert_eq!(looked, ASKS_BURST_MAX);
     }
 
     #[test]
