@@ -583,7 +583,7 @@ fn the_teachers_clock_reaches_the_viewers_of_an_edge() {
     for compound in far.reports(&tree.nodes[2]) {
         for packet in rtcp::packets(&compound) {
             let rtcp::Packet::SenderReport { ntp, rtp_timestamp, .. } = packet else { continue };
-            let of_ntp = i128::from(ntp - NTP) * 90_000 >> 32;
+            let of_ntp = (i128::from(ntp - NTP) * 90_000) >> 32;
             let off_ms = (of_ntp - i128::from(rtp_timestamp)).abs() / 90;
             assert!(off_ms <= 2, "{off_ms} ms between the clock and the picture");
             seen += 1;
