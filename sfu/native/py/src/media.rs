@@ -206,7 +206,7 @@ impl Media {
         streams: Vec<StreamTuple>,
         cname: String,
         first_sequence: Whole<u16>,
-        stand: (Option<Whole<u32>>, Option<Whole<u32>>, Option<Whole<u32>>),
+        stand: StandTuple,
     ) -> PyResult<()> {
         let from = [stand.0, stand.1, stand.2].map(|newest| newest.map(|n| n.0));
         if first_sequence.0 >= FIRST_SEQUENCE_END {
@@ -269,6 +269,9 @@ impl Media {
         self.0.command(command).map_err(raised)
     }
 }
+
+/// The newest timestamps of video, mic and screen_audio.
+type StandTuple = (Option<Whole<u32>>, Option<Whole<u32>>, Option<Whole<u32>>);
 
 /// (slot, SSRC, SSRC of its retransmissions)
 type StreamTuple = (String, Whole<u32>, Whole<u32>);
