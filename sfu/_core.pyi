@@ -20,7 +20,24 @@ SilentEvent: TypeAlias = tuple[
 SlotEvent: TypeAlias = tuple[Literal["slot"], int, Slot, bool]  # room, slot, media flows
 # session, slot: whether the viewer offered the codec that flows there now; said when it changes
 PlaysEvent: TypeAlias = tuple[Literal["plays"], int, Slot, bool]
-Event: TypeAlias = DtlsEvent | ReachableEvent | SilentEvent | SlotEvent | PlaysEvent
+# room, slot, index, name, clock rate in Hz, fmtp: a codec that flows in the slot for the first time
+CodecEvent: TypeAlias = tuple[Literal["codec"], int, Slot, int, str, int, str]
+# The newest timestamps of video, mic and screen_audio that a copy has, as its source gave them.
+Stand: TypeAlias = tuple[int | None, int | None, int | None]
+StandsEvent: TypeAlias = tuple[Literal["stands"], int, Stand]  # session: after `follow_link`
+FollowsEvent: TypeAlias = tuple[Literal["follows"], int]  # session: the link feeds its room now
+Event: TypeAlias = (
+    DtlsEvent
+    | ReachableEvent
+    | SilentEvent
+    | SlotEvent
+    | PlaysEvent
+    | CodecEvent
+    | StandsEvent
+    | FollowsEvent
+)
+# slot, SSRC, SSRC of its retransmissions
+Stream: TypeAlias = tuple[Slot, int, int]
 
 class Track:
     """One RTP stream that a publisher sends: what to expect and under which numbers.
@@ -129,6 +146,51 @@ class Media:
 
     def subscribe(self, session: int, *, room: int, sinks: list[Sink]) -> None:
         """Forward the room's slots to the session, video from the next keyframe on."""
+
+    def add_link(
+        self,
+        session: int,
+        *,
+        ice_ufrag: str,
+        ice_pwd: str,
+        call: list[tuple[str, int]],
+        hears: list[int],
+    ) -> None:
+        """Begin one end of a link to another node; `set_keys` gives it its keys.
+
+        `call`: where the other node's media may be (IP address, port; 8 at the most), for the end that sends
+        the checks and says `silent` after a second; empty for the end that answers them. `hears`: the SSRCs
+        that come, unique on this node.
+        """
+
+    def feed_link(
+        self,
+        session: int,
+        *,
+        room: int,
+        streams: list[Stream],
+        cname: str,
+        first_sequence: int,
+        stand: Stand,
+    ) -> None:
+        """Send the room to the node at the other end, after `set_keys`; each codec from `add_codec` on.
+
+        It begins where the other node's copy ends (`stand`), or where a joiner would.
+        """
+
+    def follow_link(
+        self, session: int, *, room: int, streams: list[Stream], report_ssrc: int, continues: bool
+    ) -> None:
+        """Let the link feed the room, in another's place, from its first packet on.
+
+        `continues`: on the time line of the link before it: what is sent twice is dropped, and the viewers
+        notice nothing.
+        """
+
+    def add_codec(
+        self, session: int, *, slot: Slot, codec: tuple[int, str, int, int | None, str]
+    ) -> None:
+        """Tell one end of a link a codec that flows: to the child first. As for `Track`."""
 
     def touch(self, session: int) -> None:
         """Count this moment as a sign of life: DTLS application data was authenticated."""

@@ -23,6 +23,7 @@ from wire.beat import (
     EndReason,
     HeldSession,
     Load,
+    LostLink,
     Register,
     SessionEvent,
     digest_of,
@@ -81,6 +82,7 @@ class BeatingNode(Protocol):
     def metrics(self) -> BeatsMetrics: ...
     def held(self) -> list[HeldSession]: ...
     def load(self) -> Load: ...
+    def links_lost(self) -> tuple[LostLink, ...]: ...
     def registration(self, identity: Identity) -> Register: ...
     def apply(self, answer: BeatAnswer) -> None: ...
     def drop_all(self, reason: EndReason) -> None: ...
@@ -230,6 +232,7 @@ class Beats:
                 sessions=tuple(held) if asked else None,
                 draining=self._node.draining,
                 leaving=self._leaving and not self._outbox,
+                links_lost=self._node.links_lost(),
             ),
             self.identity.secret,
         )

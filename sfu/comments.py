@@ -11,7 +11,7 @@ import unicodedata
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 
 from sfu.live import Message, encode
 
@@ -143,16 +143,40 @@ class Comments:
 
         `now_s` is a monotonic time, `wall_us` the clock's in microseconds since 1970.
         """
+        kept = self.admit(author, text, now_s=now_s)
+        comment = Comment(max(self.newest + 1, wall_us), author, kept)
+        self._append(comment)
+        return comment
+
+    def admit(self, author: Author, text: object, *, now_s: float) -> str:
+        """Return a comment's text as it will be shown, charged to its author; Refused as `add`."""
         if self.paused and author.role != "publisher":
             raise Refused("paused")
         kept = clean(text)
         self._charge(author, now_s)
-        newest = self._log[-1].number if self._log else 0
-        comment = Comment(max(newest + 1, wall_us), author, kept)
+        return kept
+
+    def copy(self, comment: Comment) -> bool:
+        """Take a comment that another node has numbered; return whether it is a newer one."""
+        if comment.number <= self.newest:
+            return False
+        self._append(comment)
+        return True
+
+    @property
+    def newest(self) -> int:
+        """The number of the newest comment, 0 without one."""
+        return self._log[-1].number if self._log else 0
+
+    def after(self, number: int, count_max: int) -> list[Comment]:
+        """Return the comments behind a number, so many of the newest, oldest first."""
+        newer = takewhile(lambda c: c.number > number, reversed(self._log))
+        return list(islice(newer, count_max))[::-1]
+
+    def _append(self, comment: Comment) -> None:
         self._log.append(comment)
         self._end += 1
         self._encoded.clear()
-        return comment
 
     def greeting(self) -> Message:
         """Return what a joiner is told: the newest comments, as many as one message holds."""

@@ -13,6 +13,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from wire import codec
+from wire.link import CloseLink, OfferLink, TakeLink
 from wire.session import (
     CloseClass,
     CloseSession,
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+LINKS = "/links/"
+
 STATUS_OF = {
     "stale": 409,
     "no_capacity": 503,
@@ -35,6 +38,8 @@ STATUS_OF = {
     "draining": 503,
     "unknown_session": 404,
     "bad_message": 400,
+    "loop": 409,
+    "no_parent": 503,
 }
 
 
@@ -52,6 +57,16 @@ class TellingMetrics(Protocol):
     def text(self) -> bytes: ...
 
 
+class LinkingNode(Protocol):
+    """What the API asks of the node's links to others."""
+
+    def offer(self, class_id: str, offer: OfferLink) -> None: ...
+    async def take(self, class_id: str, take: TakeLink) -> None: ...
+    def close_above(self, class_id: str, close: CloseLink) -> None: ...
+    def close_below(self, class_id: str, close: CloseLink) -> None: ...
+    async def serve(self, request: web.Request) -> web.StreamResponse: ...
+
+
 class ServingNode(Protocol):
     """What the API asks of the node."""
 
@@ -64,6 +79,8 @@ class ServingNode(Protocol):
     def close_session(self, session_id: str, message: CloseSession) -> None: ...
     def end_class(self, class_id: str, epoch: int) -> None: ...
     def move_class(self, class_id: str, epoch: int) -> None: ...
+    @property
+    def cascade(self) -> LinkingNode: ...
 
 
 class InternalServer:
@@ -83,6 +100,11 @@ class InternalServer:
                 web.delete("/sessions/{session_id}", self._close),
                 web.delete("/classes/{class_id}", self._end_class),
                 web.post("/classes/{class_id}/move", self._move_class),
+                web.post("/classes/{class_id}/links", self._offer_link),
+                web.delete("/classes/{class_id}/links", self._close_below),
+                web.post("/classes/{class_id}/upstream", self._take_link),
+                web.delete("/classes/{class_id}/upstream", self._close_above),
+                web.get(f"{LINKS}{{link_id}}", self._link),
                 web.get("/health", self._health),
                 web.get("/metrics", self._metrics),
             ]
@@ -109,6 +131,8 @@ class InternalServer:
 
     @web.middleware
     async def _authorise(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path.startswith(LINKS):
+            return await handler(request)  # another node, which proves the key of its link
         accepted = [self._node.secret]
         if request.path == "/metrics" and self._metrics_token is not None:
             accepted.append(self._metrics_token)
@@ -146,6 +170,29 @@ class InternalServer:
         message = codec.unpack(MoveClass, await request.read())
         self._node.move_class(request.match_info["class_id"], message.epoch)
         return web.Response(status=204)
+
+    async def _offer_link(self, request: web.Request) -> web.Response:
+        message = codec.unpack(OfferLink, await request.read())
+        self._node.cascade.offer(request.match_info["class_id"], message)
+        return web.Response(status=204)
+
+    async def _take_link(self, request: web.Request) -> web.Response:
+        message = codec.unpack(TakeLink, await request.read())
+        await self._node.cascade.take(request.match_info["class_id"], message)
+        return web.Response(status=204)
+
+    async def _close_below(self, request: web.Request) -> web.Response:
+        message = codec.unpack(CloseLink, await request.read())
+        self._node.cascade.close_below(request.match_info["class_id"], message)
+        return web.Response(status=204)
+
+    async def _close_above(self, request: web.Request) -> web.Response:
+        message = codec.unpack(CloseLink, await request.read())
+        self._node.cascade.close_above(request.match_info["class_id"], message)
+        return web.Response(status=204)
+
+    async def _link(self, request: web.Request) -> web.StreamResponse:
+        return await self._node.cascade.serve(request)
 
     async def _metrics(self, request: web.Request) -> web.Response:
         return web.Response(

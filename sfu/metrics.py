@@ -214,6 +214,7 @@ class _Asked:
         yield from families.values()
         for _, _, name, help in _SESSION_COUNTERS:
             yield CounterMetricFamily(f"lectern_{name}", help, value=self._tally.sums[name])
+        yield from self._of_links()
         yield GaugeMetricFamily(
             "lectern_native_loop_lag_seconds",
             "How late the media thread was, at worst, over the last two seconds.",
@@ -224,6 +225,31 @@ class _Asked:
             "TCP connections open.",
             value=stats.get("tcp_connections", 0),
         )
+
+    def _of_links(self) -> Iterator[Any]:
+        links = self._node.cascade.figures()
+        up = GaugeMetricFamily("lectern_links", "Links to other nodes.", labels=["end"])
+        up.add_metric(["child"], links.above)
+        up.add_metric(["parent"], links.below)
+        yield up
+        yield GaugeMetricFamily(
+            "lectern_links_lost",
+            "Links to parents that are lost and not replaced.",
+            value=links.lost,
+        )
+        yield GaugeMetricFamily(
+            "lectern_link_depth_max",
+            "Nodes above this one, of the class with the most.",
+            value=links.depth,
+        )
+        for name, help, value in (
+            ("packets_received", "Media packets that came over links.", links.packets_in),
+            ("packets_sent", "Media packets that were sent over links.", links.packets_out),
+            ("packets_lost", "Packets of links that never came.", links.packets_lost),
+            ("packets_repaired", "Packets of links that were sent or came again.",
+             links.packets_repaired),
+        ):  # fmt: skip
+            yield CounterMetricFamily(f"lectern_link_{name}", help, value=value)
 
     def _of_node(self) -> Iterator[Any]:
         node = self._node

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sfu._core import Sink, Track
@@ -35,6 +36,9 @@ class Ssrcs:
     def give_back(self, outgoing: dict[str, Outgoing]) -> None:
         for out in outgoing.values():
             self._taken -= {out.ssrc, out.rtx_ssrc or out.ssrc}
+
+    def free(self, ssrcs: Iterable[int]) -> None:
+        self._taken.difference_update(ssrcs)
 
     def __len__(self) -> int:
         return len(self._taken)

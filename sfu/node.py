@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from sfu.beats import Beats, Happening, Identity
+from sfu.cascade import Cascade
 from sfu.certificate import Certificates
 from sfu.config import Advertised, NodeConfig
 from sfu.control_client import ControlClient
@@ -23,7 +24,7 @@ from sfu.presence import How
 from sfu.refusals import Refusals
 from sfu.room import Room
 from sfu.session import Session
-from wire.beat import BeatAnswer, EndReason, HeldSession, Load, Register
+from wire.beat import BeatAnswer, EndReason, HeldSession, Load, LostLink, Register
 from wire.session import (
     Candidate,
     CloseSession,
@@ -101,7 +102,7 @@ class Node:
         self._client = ControlClient(config.control_url)
         self._beats = Beats(self, self._client, config.cluster_secret)
         self._internal = InternalServer(self, config.internal_listen, config.metrics_token)
-        self._candidates = _candidates(config.advertise or (Advertised(config.host),), media)
+        self.candidates = _candidates(config.advertise or (Advertised(config.host),), media)
         self._by_number: dict[int, Session] = {}
         self._rooms_by_number: dict[int, Room] = {}
         self._resting: dict[
@@ -117,6 +118,7 @@ class Node:
         self._ticked_at_s = time.monotonic()
         self._settled_at_s = 0.0
         self._moves = Moves(self.rooms, self._beats.hurry)
+        self.cascade = Cascade(self)
         # Whose checks are answered, by which session of the core.
         self._probed: tuple[Identity, int] | None = None
 
@@ -127,6 +129,11 @@ class Node:
     @property
     def node_id(self) -> str:
         return self._beats.identity.node_id
+
+    @property
+    def serving(self) -> bool:
+        """Whether new work may begin here."""
+        return self._group is not None and self._beats.serving
 
     @property
     def registered(self) -> bool:
@@ -175,6 +182,7 @@ class Node:
         self._group = None  # nothing new from here on
         for session in list(self.sessions.values()):
             session.end("node_drained")
+        await self.cascade.stop()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=STOP_S)
         await self._beats.farewell()
@@ -197,8 +205,14 @@ class Node:
                 if room is not None:
                     room.slot_flows(event[2], event[3])
                 continue
+            if event[0] == "codec":
+                room = self._rooms_by_number.get(event[1])
+                if room is not None:
+                    room.codec(event[2], event[3], event[4:7])
+                continue
             session = self._by_number.get(event[1])
             if session is None:
+                self.cascade.event(event)
                 continue
             if event[0] == "dtls":
                 session.feed(event[2])
@@ -213,7 +227,7 @@ class Node:
 
     def open_session(self, message: OpenSession) -> SessionOpened:
         """Make a session that waits for its browser; Refused."""
-        if self._group is None or not self._beats.serving:
+        if self._group is None or not self.serving:
             raise Refused("wrong_node", "the node is not registered, or about to stop")
         if not self._moves.takes(message.class_id, message.placement):
             raise Refused("draining", f"class {message.class_id} has gone elsewhere")
@@ -233,17 +247,16 @@ class Node:
             viewer=message.role == "viewer",
             credentials=credentials,
             fingerprint=certificate.fingerprint,
-            candidates=self._candidates,
+            candidates=self.candidates,
             ssrcs=self.ssrcs,
         )
         secret = resume_secret_of(self.secret, message.session_id)
-        self._sessions_made += 1
         session = Session(
             message,
-            number=self._sessions_made,
+            number=self.next_number(),
             media=self._media,
             outbox=self._outbox,
-            room=self._room(message.class_id),
+            room=self.room(message.class_id),
             certificate=certificate,
             credentials=credentials,
             answer=answer,
@@ -268,7 +281,7 @@ class Node:
         if session is None or session.fence != message.fence:
             raise Refused("unknown_session", session_id)
         credentials = session.restart_ice(message.ice_ufrag)
-        return SessionPatched(credentials.ufrag, credentials.pwd, self._candidates)
+        return SessionPatched(credentials.ufrag, credentials.pwd, self.candidates)
 
     def close_session(self, session_id: str, message: CloseSession) -> None:
         """End a session that is there with this fence or an older one."""
@@ -287,6 +300,7 @@ class Node:
             for session in list(room.sessions.values()):
                 if session.opening.epoch <= epoch:
                     session.end("class_ended")
+        self.cascade.class_ended(class_id, epoch)
 
     def move_class(self, class_id: str, epoch: int) -> None:
         """Send a class's sessions of placements before `epoch` to where it is now."""
@@ -323,7 +337,7 @@ class Node:
             node_id=identity.node_id,
             secret=identity.secret,
             internal_url=self.url,
-            addresses=tuple((c.address, c.port) for c in self._candidates if c.transport == "udp"),
+            addresses=tuple((c.address, c.port) for c in self.candidates if c.transport == "udp"),
             version=self._config.version,
         )
 
@@ -338,9 +352,36 @@ class Node:
         if answer.draining:
             self._moves.drain()
 
+    def links_lost(self) -> tuple[LostLink, ...]:
+        return self.cascade.lost()
+
     def drop_all(self, reason: EndReason) -> None:
+        self.cascade.drop_all()
         for session in list(self.sessions.values()):
             session.end(reason)
+
+    # What the links ask (`sfu.cascade`).
+
+    def next_number(self) -> int:
+        """Return a name for a session in the native core, which knows none twice."""
+        self._sessions_made += 1
+        return self._sessions_made
+
+    def knows_class(self, class_id: str) -> bool:
+        return class_id in self.rooms or class_id in self._resting
+
+    def hurry(self) -> None:
+        """Let control hear of something now."""
+        self._beats.hurry()
+
+    def let_go(self, room: Room, *, ended: bool = False) -> None:
+        """Forget a room that nobody needs; its comments stay for a while where the class goes on."""
+        if room.is_held or self.rooms.get(room.class_id) is not room:
+            return
+        del self.rooms[room.class_id]
+        del self._rooms_by_number[room.number]
+        if room.comments.end and not ended:
+            self._rest(room)
 
     # Leaves.
 
@@ -350,12 +391,12 @@ class Node:
             if self._probed[0] is identity:
                 return
             self._media.remove_session(self._probed[1])
-        self._sessions_made += 1
+        number = self.next_number()
         ufrag, pwd = probe_credentials_of(identity.secret)
-        self._media.add_session(self._sessions_made, ice_ufrag=ufrag, ice_pwd=pwd)
-        self._probed = identity, self._sessions_made
+        self._media.add_session(number, ice_ufrag=ufrag, ice_pwd=pwd)
+        self._probed = identity, number
 
-    def _room(self, class_id: str) -> Room:
+    def room(self, class_id: str) -> Room:
         room = self.rooms.get(class_id)
         if room is None:
             self._rooms_made += 1
@@ -426,6 +467,8 @@ class Node:
         self._beats.tell(
             Happening("connected", session.session_id, session.fence, time.monotonic())
         )
+        if session.publishes:
+            self.cascade.published(session.opening.class_id, session.opening.placement)
         session.room.connected(session)
         if not session.publishes:
             return
@@ -440,11 +483,7 @@ class Node:
         room.remove(session)
         if session.was_connected:
             room.disconnected(session, HOW.get(reason, "lost"))
-        if not room.sessions and self.rooms.get(room.class_id) is room:
-            del self.rooms[room.class_id]
-            del self._rooms_by_number[room.number]
-            if room.comments.end and reason != "class_ended":
-                self._rest(room)
+        self.let_go(room, ended=reason == "class_ended")
         # A session that continues under a new fence has not ended.
         if self.sessions.get(session.session_id) is session:
             del self.sessions[session.session_id]
@@ -475,6 +514,7 @@ class Node:
                 self.drop_all("node_lost")
             for room in list(self.rooms.values()):
                 room.tick(now_s)
+            self.cascade.tick(now_s)
             self._forget_resting(now_s)
             self._moves.tick(now_s)
             for number, session in list(self._by_number.items()):

@@ -49,6 +49,7 @@ class Presence:
         self._order: list[tuple[str, str]] = []
         self._changed: dict[str, Change] = {}
         self._count = 0
+        self._moves: dict[str, How | None] = {}  # None: came
 
     @property
     def count(self) -> int:
@@ -69,6 +70,8 @@ class Presence:
         elif not person.here:
             self._note(user_id, "back")
         person.sessions += 1
+        if person.sessions == 1:
+            self._moves[user_id] = None
         self._set(person, here=True)
 
     def disconnected(self, user_id: str, now_s: float, how: How) -> None:
@@ -77,6 +80,7 @@ class Presence:
         person.sessions -= 1
         if person.sessions:
             return
+        self._moves[user_id] = how
         person.alone_since_s = now_s
         if how == "left":
             self._remove(person)
@@ -108,6 +112,17 @@ class Presence:
             entry = {"id": user_id, "name": person.name} if person else {"id": user_id}
             told.setdefault(change, []).append(entry)
         return told
+
+    def connections(self) -> list[tuple[str, str]]:
+        """Return (id, name) of everybody with a session."""
+        return [(p.user_id, p.name) for p in self._people.values() if p.sessions]
+
+    def moves(self) -> tuple[list[tuple[str, str]], list[tuple[str, How]]]:
+        """Return and forget who got a first session since the last call, and who lost the last."""
+        moves, self._moves = self._moves, {}
+        came = [(u, self._people[u].name) for u, how in moves.items() if how is None]
+        went = [(u, how) for u, how in moves.items() if how is not None]
+        return came, went
 
     def page(self, after: str | None, limit: int) -> Message:
         """Return a page of the roster, by name: the people behind the person `after`."""

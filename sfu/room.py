@@ -1,4 +1,8 @@
-"""A class on this node: its publisher, its members, which slots flow, what is said and who is there."""
+"""A class on this node: its publisher, its members, which slots flow, what is said and who is there.
+
+A class larger than a node is a tree of these (`sfu.cascade`). The origin's room numbers the comments and
+counts the people; a room with a parent passes on what its people do and takes the rest from above.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,10 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
 
-from sfu.comments import Author, Comments, Refused
+from sfu.comments import Author, Comment, Comments, Refused
 from sfu.live import Message, encode
 from sfu.presence import How, Presence
 from wire.session import Slot
@@ -24,6 +29,25 @@ UPDATES_PER_S_MAX = 6000
 TOLD_AT_ONCE_MAX = 64
 
 
+Answer = Callable[[Message], None]
+CodecNumbers = tuple[str, int, str]  # name, clock rate in Hz, fmtp
+
+
+class Parent(Protocol):
+    """What a room asks of its link upwards."""
+
+    def tell_people(self) -> None: ...
+    def say(self, author: Author, text: str, answer: Answer) -> None: ...
+    def ask_page(self, after: str | None, limit: int, answer: Answer) -> None: ...
+
+
+class Child(Protocol):
+    """What a room tells its links downwards."""
+
+    def tell(self, state: Message | None, news: Message) -> None: ...
+    def tell_codec(self, slot: Slot, index: int) -> None: ...
+
+
 class Room:
     """One class; `number` is its name in the native core, which knows no number twice."""
 
@@ -35,6 +59,15 @@ class Room:
         self.capacity = 0
         self.comments = Comments()
         self.presence = Presence()
+        self.above: Parent | None = None
+        self.below: dict[str, Child] = {}  # by link
+        self.path: tuple[str, ...] = ()  # nodes from the origin to the one above
+        self.codecs: dict[Slot, list[CodecNumbers]] = {}  # by their index in the native core
+        self.timeline = ""
+        self._followed = ""  # the time line of the node that was followed last
+        self._had_source = False
+        self._count_above = 0
+        self._news: Message = {}  # changes of people that were told from above
         self._slots: dict[Slot, bool] = {"video": False, "mic": False, "screen_audio": False}
         self._teacher = False  # a publisher is connected
         self._share_paused = False  # the teacher keeps the picture back, and goes on with it later
@@ -43,11 +76,19 @@ class Room:
         self._told_at_s = 0.0
         self._telling: asyncio.Handle | None = None
         self._due: asyncio.TimerHandle | None = None
+        self._begin_timeline()
 
     @property
     def count(self) -> int:
         """Viewers that are connected, each person once; the teacher is none."""
-        return self.presence.count
+        here = self.presence.count
+        # Those above may not have heard of everybody here yet.
+        return here if self.above is None else max(here, self._count_above)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether anybody needs it: a session, a parent, a child."""
+        return bool(self.sessions or self.below) or self.above is not None
 
     # Members come and go.
 
@@ -59,13 +100,15 @@ class Room:
     def remove(self, session: Session) -> None:
         if self.sessions.get(session.session_id) is session:
             del self.sessions[session.session_id]
-        if not self.sessions:
+        if not self.is_held:
             self.close()
 
     def renumber(self, number: int) -> None:
         """Begin, or go on after a rest, under a new number."""
         self.number = number
         self._slots = dict.fromkeys(self._slots, False)
+        self.codecs = {}
+        self._begin_timeline()
 
     def close(self) -> None:
         """Tell nothing more."""
@@ -78,9 +121,10 @@ class Room:
         """Note that a session's media can flow."""
         if session.publishes:
             self._set_teacher()
+            self._note_local_source()
         else:
             self.presence.connected(session.opening.user_id, session.opening.name)
-            self._stale |= {"count", "presence"}
+            self._people_changed()
         self._tell_soon()
 
     def disconnected(self, session: Session, how: How) -> None:
@@ -89,13 +133,13 @@ class Room:
             self._set_teacher()
         else:
             self.presence.disconnected(session.opening.user_id, time.monotonic(), how)
-            self._stale |= {"count", "presence"}
+            self._people_changed()
         self._tell_soon()
 
     def slot_flows(self, slot: Slot, flows: bool) -> None:
         if self._slots[slot] != flows:
             self._slots[slot] = flows
-            if slot == "video" and flows:
+            if slot == "video" and flows and self.above is None:
                 # Whoever teaches now shows something, whatever a page before it had paused.
                 self._set_share_paused(False)
             self._tell_state("slots", self.slots_message(), self.sessions.values())
@@ -113,19 +157,29 @@ class Room:
             return False
         opening = session.opening
         author = Author(opening.user_id, opening.name, opening.role)
+        self.say(
+            author,
+            message.get("text"),
+            lambda answer: session.send(encode({**answer, "ref": reference})),
+        )
+        return True
+
+    def say(self, author: Author, text: object, answer: Answer) -> None:
+        """Take a comment of somebody here or below; `answer` gets `accepted` or `refused` without the ref."""
         now_s, wall_us = time.monotonic(), time.time_ns() // 1000
         try:
-            comment = self.comments.add(author, message.get("text"), now_s=now_s, wall_us=wall_us)
+            if self.above is not None:
+                # What the origin would refuse as well need not travel.
+                kept = self.comments.admit(author, text, now_s=now_s)
+                self.above.say(author, kept, answer)
+                return
+            comment = self.comments.add(author, text, now_s=now_s, wall_us=wall_us)
         except Refused as error:
-            answer: Message = {"type": "refused", "ref": reference, "code": error.code}
-            if error.retry_after_s:
-                answer["retry_after_ms"] = round(error.retry_after_s * 1000)
-            session.send(encode(answer))
-            return True
-        session.send(encode({"type": "accepted", "ref": reference, "id": comment.number}))
+            answer(refusal(error.code, error.retry_after_s))
+            return
+        answer({"type": "accepted", "id": comment.number})
         self._said = True
         self._tell_soon()
-        return True
 
     def _pause_comments(self, session: Session, message: Message) -> bool:
         paused = message.get("paused")
@@ -154,15 +208,141 @@ class Room:
         after, limit = message.get("after"), message.get("limit", 100)
         if not (after is None or isinstance(after, str)) or type(limit) is not int:
             return False
-        session.send(encode({"type": "roster", **self.presence.page(after, limit)}))
+        self.ask_page(after, limit, lambda page: session.send(encode({"type": "roster", **page})))
         return True
+
+    def ask_page(self, after: str | None, limit: int, answer: Answer) -> None:
+        """Give `answer` a page of the whole class's roster."""
+        if self.above is not None:
+            self.above.ask_page(after, limit, answer)
+        else:
+            answer(self.presence.page(after, limit))
+
+    # Other nodes.
+
+    def continues(self, timeline: str) -> bool:
+        """Return whether a node of this time line goes on where the one followed before has ended."""
+        return self._followed == timeline
+
+    def follow(self, above: Parent, timeline: str) -> None:
+        """Be an edge from now on, or of another parent."""
+        if not self.continues(timeline):
+            self.timeline = str(uuid4()) if self._had_source else timeline
+        self._followed, self._had_source = timeline, True
+        self.above = above
+        self._everything_changed()
+
+    def unfollow(self, above: Parent) -> None:
+        """Have no parent any more."""
+        if self.above is above:
+            self.above, self.path, self._news = None, (), {}
+            self._set_teacher()
+            self._everything_changed()
+            if not self.is_held:
+                self.close()
+
+    def attach(self, link_id: str, child: Child) -> None:
+        self.below[link_id] = child
+
+    def detach(self, link_id: str, child: Child) -> None:
+        if self.below.get(link_id) is child:
+            del self.below[link_id]
+        if not self.is_held:
+            self.close()
+
+    def codec(self, slot: Slot, index: int, codec: CodecNumbers) -> None:
+        """Note a codec that flows in a slot for the first time, for those below."""
+        known = self.codecs.setdefault(slot, [])
+        if index == len(known):
+            known.append(codec)
+            for child in self.below.values():
+                child.tell_codec(slot, index)
+
+    def people_below(
+        self, came: Iterable[tuple[str, str]], went: Iterable[tuple[str, How]], now_s: float
+    ) -> None:
+        """Note who got a session somewhere below, and who has none there any more."""
+        for user_id, name in came:
+            self.presence.connected(user_id, name)
+        for user_id, how in went:
+            self.presence.disconnected(user_id, now_s, how)
+        self._people_changed()
+        self._tell_soon()
+
+    def state(self) -> Message:
+        """Return what a node below must know."""
+        return {
+            "count": self.count,
+            "teacher": self._teacher,
+            "share_paused": self._share_paused,
+            "comments_paused": self.comments.paused,
+            "timeline": self.timeline,
+            "title": self.title,
+            "capacity": self.capacity,
+        }
+
+    def hear_state(self, state: Message) -> None:
+        """Take what the node above says of the class."""
+        for kind, changed in (
+            ("count", self._count_above != state["count"]),
+            ("teacher", self._teacher != state["teacher"]),
+            ("share", self._share_paused != state["share_paused"]),
+            ("commenting", self.comments.paused != state["comments_paused"]),
+        ):
+            if changed:
+                self._stale.add(kind)
+        self._count_above, self._teacher = state["count"], state["teacher"]
+        self._share_paused, self.comments.paused = state["share_paused"], state["comments_paused"]
+        self.title, self.capacity = state["title"] or self.title, state["capacity"] or self.capacity
+        if state["timeline"] != self._followed:
+            # The same link goes on, so that what is behind it only has another name.
+            was_theirs = self.timeline == self._followed
+            self.timeline = state["timeline"] if was_theirs else str(uuid4())
+            self._followed = state["timeline"]
+            self._stale.add("timeline")
+        self._tell_soon()
+
+    def hear_comments(self, comments: Iterable[Comment]) -> None:
+        for comment in comments:
+            self._said |= self.comments.copy(comment)
+        self._tell_soon()
+
+    def hear_news(self, news: Message) -> None:
+        """Take changes of people that the origin tells everybody."""
+        for kind, people in news.items():
+            self._news.setdefault(kind, []).extend(people)
+        self._stale.add("presence")
+        self._tell_soon()
+
+    def lose_teacher(self) -> None:
+        """Nothing comes from above: whoever teaches is not there for those here."""
+        if self.above is not None and self._teacher:
+            self._teacher = False
+            self._stale.add("teacher")
+            self._tell_soon()
+
+    def _begin_timeline(self) -> None:
+        self.timeline, self._followed, self._had_source = str(uuid4()), "", False
+
+    def _note_local_source(self) -> None:
+        if self._followed:
+            self.timeline, self._followed = str(uuid4()), ""
+            self._stale.add("timeline")
+        self._had_source = True
+
+    def _people_changed(self) -> None:
+        self._stale |= {"people"} if self.above is not None else {"count", "presence"}
+
+    def _everything_changed(self) -> None:
+        self._stale |= {*_STATES, "people"}
+        self._tell_soon()
 
     # Members are told.
 
     def tick(self, now_s: float) -> None:
         """Do what comes with time; called a few times a second."""
         if self.presence.tick(now_s):
-            self._stale |= {"count", "presence"}
+            self._people_changed()
         self.comments.forget(now_s)
         if self._stale or self._said:
             self._tell_soon()
@@ -202,6 +382,8 @@ class Room:
         return {"type": "commenting", "paused": self.comments.paused}
 
     def _set_teacher(self) -> None:
+        if self.above is not None:
+            return  # it is told from there
         here = any(s.publishes and s.state == "connected" for s in self.sessions.values())
         if here != self._teacher:
             self._teacher = here
@@ -213,7 +395,7 @@ class Room:
 
     def _tell_soon(self) -> None:
         """Tell the members what is new as soon as the class's size allows."""
-        if self._due is not None or self._telling is not None or not self.sessions:
+        if self._due is not None or self._telling is not None or not self.is_held:
             return
         wait_s = self._told_at_s + self._interval_s - time.monotonic()
         loop = asyncio.get_running_loop()
@@ -225,11 +407,26 @@ class Room:
         self._told_at_s = time.monotonic()
         kinds, self._stale, self._said = self._stale, set(), False
         states: list[tuple[str, bytes]] = []
-        for kind in sorted(kinds - {"presence"}):
+        for kind in sorted(kinds & _STATES.keys()):
             states.append((kind, encode(_STATES[kind](self))))
-        changes = self.presence.changes() if "presence" in kinds else {}
+        changes = self._changes(kinds)
         news = encode({"type": "presence", **changes}) if changes else None
+        for child in list(self.below.values()):
+            child.tell(self.state() if kinds & _TOLD_BELOW else None, changes)
         self._tell_some(list(self.sessions.values()), 0, states, news)
+
+    def _changes(self, kinds: set[str]) -> Message:
+        """Return what to tell of people; pass on what those above are to know."""
+        if self.above is None:
+            if kinds & {"presence", "people"}:
+                self.presence.moves()  # nobody above asks
+                return self.presence.changes()
+            return {}
+        if "people" in kinds:
+            self.presence.changes()  # the origin's are told
+            self.above.tell_people()
+        changes, self._news = self._news, {}
+        return changes
 
     def _tell_some(
         self,
@@ -259,12 +456,22 @@ class Room:
             session.send_state(kind, data)
 
 
+def refusal(code: str, retry_after_s: float = 0.0) -> Message:
+    """Return why a comment was not taken, without its ref."""
+    answer: Message = {"type": "refused", "code": code}
+    if retry_after_s:
+        answer["retry_after_ms"] = round(retry_after_s * 1000)
+    return answer
+
+
 _STATES: dict[str, Callable[[Room], Message]] = {
     "count": Room.count_message,
     "teacher": Room.teacher_message,
     "commenting": Room.commenting_message,
     "share": Room.share_message,
 }
+
+_TOLD_BELOW = {*_STATES, "timeline"}
 
 _HEARD: dict[str, Callable[[Room, Any, Message], bool]] = {
     "comment": Room._comment,

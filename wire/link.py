@@ -5,12 +5,17 @@ one copy from its parent and serves viewers and edges of its own. `web` decides 
 link's key and tells the parent first (`OfferLink`), then the child (`TakeLink`), which connects to its
 parent and proves that it has the key. SRTP keys of the link are derived from it; it is never logged.
 
-| request                            | body      | answer                                          |
-|------------------------------------|-----------|-------------------------------------------------|
-| POST /classes/{class_id}/links     | OfferLink | 204; 409 not on this node, stale placement      |
-| POST /classes/{class_id}/upstream  | TakeLink  | 204 when its parent has answered; 409 loop, stale |
+| request                             | body      | answer                                         |
+|-------------------------------------|-----------|------------------------------------------------|
+| POST /classes/{class_id}/links      | OfferLink | 204; 409 stale, 503 wrong_node, no_capacity    |
+| POST /classes/{class_id}/upstream   | TakeLink  | 204 when its parent has answered; 409 loop,    |
+|                                     |           | stale; 503 no_parent                           |
+| DELETE /classes/{class_id}/links    | CloseLink | 204, also where it is gone                     |
+| DELETE /classes/{class_id}/upstream | CloseLink | 204, also where it is gone                     |
 
-Both as in `wire.session`, with the secret of the node that is asked, and a `Refusal` where refused.
+All as in `wire.session`, with the secret of the node that is asked, and a `Refusal` where refused. A
+request may come twice: what is known already changes nothing. A child whose link is lost says so in its
+beats (`wire.beat.LostLink`); the link that heals it has another id and key.
 """
 
 from __future__ import annotations
@@ -44,3 +49,10 @@ class TakeLink:
     key: bytes  # KEY_BYTES, the same as the parent was told
     # Ids of the nodes from the origin to the parent; with the child in it the tree would have a loop.
     path: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CloseLink:
+    """Told to the child (upstream) or the parent (links): this link is over; another one is left alone."""
+
+    link_id: str  # UUID

@@ -190,7 +190,8 @@ class MoveClass:
 class Refusal:
     """Why the node did not do it: a stable code and a sentence for the log."""
 
-    code: str  # stale | no_capacity | wrong_node | draining | unknown_session | bad_message
+    # stale | no_capacity | wrong_node | draining | unknown_session | bad_message | loop | no_parent
+    code: str
     detail: str
 
 

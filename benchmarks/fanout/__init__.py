@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
+from pathlib import Path
 
 from benchmarks import native
 from benchmarks.fanout.measure import Load, Measured, Round, measure, median
@@ -18,6 +20,9 @@ teacher and all viewers: it checks in by STUN and keeps its consent, drains a so
 UDP_GRO, checks every sequence number, opens a sample and compares it byte by byte, and sends receiver
 reports and transport-wide feedback. In turn with it, a plain sender sends the same load to the same sockets:
 seal and sendmmsg with UDP_SEGMENT, nothing else. That is the floor.
+
+With --nodes N the viewers are dealt to N nodes, of which all but the first follow it over a link each, and
+one node alone is measured in turn with them. A packet is then one to a viewer, the time that of all nodes.
 
   us_per_packet     processor time of the node's whole process (getrusage) for each media packet sent,
                     over a window after a warm-up; thread_us_per_packet is the media thread's alone
@@ -38,6 +43,9 @@ GROWTH_VIEWERS_MIN = 10
 GROWTH_MAX = 1.2
 # Of the generator's core: beyond it, its own lateness is what is measured.
 GENERATOR_SHARE_MAX = 0.95
+NODES_MAX = 16
+# Of several nodes, links and all, beside one.
+RATIO_TO_ONE_NODE_MAX = 1.15
 AUDIO = {"fps": 50, "packets": 1, "packet_bytes": 120, "spread_ms": 0.0}
 VIEWERS_DEFAULT = 500
 TABLE_COLUMNS = (
@@ -85,6 +93,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--classes", type=int, default=1, metavar="N", help="classes that the viewers are dealt to"
     )
     parser.add_argument(
+        "--nodes", type=int, default=1, metavar="N", help="nodes that the viewers are dealt to"
+    )
+    parser.add_argument(
         "--audio",
         action="store_true",
         help="Opus alone: 50 packets of 120 bytes a second, whatever else is said of frames",
@@ -116,16 +127,53 @@ def run(options: argparse.Namespace, report: Report) -> None:
     }
     for viewers in options.viewers:
         measured = Measured(viewers)
+        if options.nodes > 1:
+            _measure_nodes(viewers, options.nodes, load, generator, report)
+            continue
         try:
             measure(viewers, load, generator, report, measured)
         finally:
             # Whatever ended it: what was measured until then is told.
             if measured.rounds:
                 _tell(report, measured, load, alone=len(options.viewers) == 1)
-    if len(options.viewers) > 1:
+    if len(options.viewers) > 1 and options.nodes == 1:
         ys = ["us_per_packet", "floor_us"]
         report.curves.append(Curve("by_viewers", "viewers", ys, x_is_logarithmic=True))
         _expect_no_growth(report)
+
+
+def _measure_nodes(viewers: int, nodes: int, load: Load, generator: Path, report: Report) -> None:
+    """Measure several nodes and one, round by round in turn."""
+    several, one = Measured(viewers), Measured(viewers)
+    once = replace(load, rounds=1, rest_s=0.0, with_floor=False)
+    for _ in range(load.rounds):
+        measure(viewers, once, generator, report, one)
+        measure(viewers, once, generator, report, several, node_count=nodes)
+    _tell(report, several, load, alone=True)
+    alone = median([r.us_per_packet for r in one.rounds])
+    cost = report.figures["us_per_packet"]
+    assert isinstance(alone, float) and isinstance(cost, float)
+    links = (nodes - 1) * load.classes
+    fed = sum(r.gained("link_packets_out") for r in several.rounds)
+    copies = sum(r.packets for r in several.rounds) / viewers * load.classes
+    report.figures |= {
+        "nodes": nodes,
+        "links": links,
+        "us_per_packet_one_node": alone,
+        "ratio_to_one_node": cost / alone,
+        "link_packets_out": fed,
+        "copies_per_link": fed / (copies * links),
+        "delay_added_ms_p50": _delay_ms(several) - _delay_ms(one),
+    }
+    report.expect(
+        f"ratio_to_one_node <= {RATIO_TO_ONE_NODE_MAX:g}", cost / alone <= RATIO_TO_ONE_NODE_MAX
+    )
+
+
+def _delay_ms(measured: Measured) -> float:
+    delay = median([r.played["delay_us_p50"] / 1000 for r in measured.rounds])
+    assert delay is not None
+    return delay
 
 
 def figures(measured: Measured) -> Row:
@@ -179,7 +227,7 @@ def figures(measured: Measured) -> Row:
 
 
 def _packets(one: Round) -> int:
-    return max(1, one.gained("media_packets_out"))
+    return one.packets
 
 
 def _expect_no_growth(report: Report) -> None:
@@ -254,6 +302,7 @@ def _load(options: argparse.Namespace) -> Load:
         ("--rounds", 1 <= load.rounds <= 100),
         ("--rest", 0 <= load.rest_s <= 600),
         ("--classes", 1 <= load.classes <= min(options.viewers)),
+        ("--nodes", 1 <= options.nodes <= NODES_MAX),
         ("--wrong-keys", 0 <= load.wrong_keys <= min(options.viewers)),
     ]
     require(bounds)

@@ -86,9 +86,14 @@ class Round:
         return length
 
     @property
+    def packets(self) -> int:
+        """Packets sent to viewers in the window; what nodes send each other is none of them."""
+        return max(1, self.gained("media_packets_out") - self.gained("link_packets_out"))
+
+    @property
     def us_per_packet(self) -> float:
-        """Processor time of the process for each media packet sent."""
-        return self.process_us / max(1, self.gained("media_packets_out"))
+        """Processor time of all nodes for each media packet sent to a viewer."""
+        return self.process_us / self.packets
 
 
 @dataclass(slots=True)
@@ -109,32 +114,45 @@ class Measured:
         return [one["cpu_ns"] / 1000 / one["packets_sent"] for one in self.floors]
 
 
-def measure(viewers: int, load: Load, generator: Path, report: Report, into: Measured) -> None:
-    """Seat a class, play the rounds into `into`; BenchmarkError where something does not come about."""
+def measure(
+    viewers: int, load: Load, generator: Path, report: Report, into: Measured, node_count: int = 1
+) -> None:
+    """Seat a class, play the rounds into `into`; BenchmarkError where something does not come about.
+
+    With several nodes the teachers are on the first, and the viewers dealt to all of them in turn.
+    """
     publishers, crowd = sessions.make(viewers, load.classes)
     with ExitStack() as stack:
         gso = "1" if load.with_gso else "0"
         command = [sys.executable, "-m", "benchmarks.fanout.media_node"]
-        node = stack.enter_context(Child("node", command, LECTERN_BENCH_GSO=gso))
-        listening = node.hear("listening", within_s=START_TIMEOUT_S)
-        if listening["build"] != "release":
-            raise BenchmarkError("The packet core is a debug build: its figures mean nothing.")
-        _seat(node, load, publishers, crowd)
+        nodes, ports = [], []
+        for number in range(node_count):
+            name = "node" if node_count == 1 else f"node {number + 1}"
+            node = stack.enter_context(Child(name, command, LECTERN_BENCH_GSO=gso))
+            listening = node.hear("listening", within_s=START_TIMEOUT_S)
+            if listening["build"] != "release":
+                raise BenchmarkError("The packet core is a debug build: its figures mean nothing.")
+            nodes.append(node)
+            ports.append(listening["port"])
+        for number, node in enumerate(nodes):
+            _seat(node, load, [] if number else publishers, crowd[number::node_count])
+        _link(nodes, ports, load)
         load_generator = stack.enter_context(Child("load generator", [str(generator)]))
-        load_generator.tell(_plan(listening["port"], load, publishers, crowd))
+        load_generator.tell(_plan(ports, load, publishers, crowd))
         load_generator.hear("joined", within_s=JOIN_TIMEOUT_S)
-        report.say(f"{viewers} viewers are there")
+        on = f" on {node_count} nodes" if node_count > 1 else ""
+        report.say(f"{viewers} viewers are there{on}")
         if load.audio:
             _prime(load_generator)
         for number in range(1, load.rounds + 1):
-            into.rounds.append(_play(node, load_generator, load))
+            into.rounds.append(_play(nodes, load_generator, load))
             told = f"round {number}: {into.rounds[-1].us_per_packet:.2f} us a packet"
             if load.with_floor:
                 into.floors.append(_floor(load_generator, load))
                 told += f", the plain sender {into.floor_us()[-1]:.2f}"
             report.say(told)
         if load.rest_s > 0:
-            into.rest = _rest(node, load.rest_s)
+            into.rest = _rest(nodes, load.rest_s)
 
 
 def median(values: list[float]) -> float | None:
@@ -152,14 +170,32 @@ def _seat(
     node.hear("seated", within_s=START_TIMEOUT_S)
 
 
+def _link(nodes: list[Child], ports: list[int], load: Load) -> None:
+    """Let all nodes but the first follow it, in every class."""
+    ends: list[list[dict[str, Any]]] = [[] for _ in nodes]
+    for child in range(1, len(nodes)):
+        for room in range(1, load.classes + 1):
+            link = sessions.link(child * load.classes + room, room)
+            kind = {"audio": load.audio}
+            ends[child].append(link.other_end().message() | kind | {"parent": ports[0]})
+            ends[0].append(link.message() | kind | {"parent": None})
+    for node, links in zip(nodes, ends, strict=True):
+        if links:
+            node.tell(json.dumps({"do": "link", "links": links}) + "\n")
+            node.hear("linked", within_s=START_TIMEOUT_S)
+
+
 def _plan(
-    port: int, load: Load, publishers: list[sessions.Session], crowd: list[sessions.Session]
+    ports: list[int], load: Load, publishers: list[sessions.Session], crowd: list[sessions.Session]
 ) -> str:
     peers = [viewer.with_wrong_key() for viewer in crowd[: load.wrong_keys]]
     peers += crowd[load.wrong_keys :]
-    lines = [f"node 127.0.0.1:{port}", load.line()]
+    lines = [f"node 127.0.0.1:{ports[0]}", load.line()]
     lines += [f"publisher {publisher.peer()}" for publisher in publishers]
-    lines += [f"viewer {viewer.peer()}" for viewer in peers]
+    lines += [
+        f"viewer {viewer.peer()} node=127.0.0.1:{ports[number % len(ports)]}"
+        for number, viewer in enumerate(peers)
+    ]
     return "\n".join([*lines, "ready", "join", ""])
 
 
@@ -170,20 +206,29 @@ def _prime(load_generator: Child) -> None:
     load_generator.hear("played", within_s=PLAY_TIMEOUT_S)
 
 
-def _sample(node: Child, *, fresh: bool) -> dict[str, Any]:
-    node.tell(f'{{"do": "sample", "fresh": {"true" if fresh else "false"}}}\n')
-    return node.hear("sample", within_s=SAMPLE_TIMEOUT_S)
+def _sample(nodes: list[Child], *, fresh: bool) -> dict[str, Any]:
+    """Return the sums over the nodes, each as of its own moment."""
+    for node in nodes:
+        node.tell(f'{{"do": "sample", "fresh": {"true" if fresh else "false"}}}\n')
+    samples = [node.hear("sample", within_s=SAMPLE_TIMEOUT_S) for node in nodes]
+    sums = {name: sum(s["stats"][name] for s in samples) for name in samples[0]["stats"]}
+    sums["loop_lag_us_max"] = max(s["stats"]["loop_lag_us_max"] for s in samples)
+    return samples[0] | {
+        "process_us": sum(s["process_us"] for s in samples),
+        "rss_kb": sum(s["rss_kb"] for s in samples),
+        "stats": sums,
+    }
 
 
-def _play(node: Child, load_generator: Child, load: Load) -> Round:
+def _play(nodes: list[Child], load_generator: Child, load: Load) -> Round:
     # Sampling waits for counters, up to a second at either end of the window.
     frames = load.frames(load.warm_up_s + load.window_s + 2.2)
     load_generator.tell(f"play {frames}\n")
     load_generator.hear("begun", within_s=START_TIMEOUT_S)
     time.sleep(load.warm_up_s)
-    before = _sample(node, fresh=True)
+    before = _sample(nodes, fresh=True)
     time.sleep(load.window_s)
-    after = _sample(node, fresh=True)
+    after = _sample(nodes, fresh=True)
     played = load_generator.hear("played", within_s=frames / load.fps + PLAY_TIMEOUT_S)
     return Round(before, after, played)
 
@@ -195,9 +240,9 @@ def _floor(load_generator: Child, load: Load) -> dict[str, int]:
     return load_generator.hear("floor", within_s=frames / load.fps + PLAY_TIMEOUT_S)
 
 
-def _rest(node: Child, seconds: float) -> Round:
+def _rest(nodes: list[Child], seconds: float) -> Round:
     """Measure the class with nobody sending: consent, reports and signs of life go on."""
     time.sleep(SETTLE_S)
-    before = _sample(node, fresh=True)
+    before = _sample(nodes, fresh=True)
     time.sleep(seconds)
-    return Round(before, _sample(node, fresh=True), {})
+    return Round(before, _sample(nodes, fresh=True), {})

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sfu._core import BUILD_PROFILE, Media, Sink, Track
 
 if TYPE_CHECKING:
-    from sfu._core import Slot
+    from sfu._core import Slot, Stream
 
 MID = "0"
 # Numbers of the generator: payload types and extension ids.
@@ -32,6 +32,7 @@ FIRST_SEQUENCE = 100
 SNAPSHOT_WAIT_S = 3.0
 # Seldom enough to cost nothing beside what is measured.
 SNAPSHOT_POLL_S = 0.02
+fed_links: list[int] = []  # sessions of this process
 
 
 def main() -> None:
@@ -60,6 +61,10 @@ def _obey(media: Media, order: dict[str, Any], events: Counter[str]) -> None:
             for session in order["sessions"]:
                 _seat(media, **session)
             _say({"event": "seated"})
+        case "link":
+            for link in order["links"]:
+                _link(media, **link)
+            _say({"event": "linked"})
         case "sample":
             _say(
                 {"event": "sample", "events": dict(events), **_sample(media, fresh=order["fresh"])}
@@ -112,6 +117,46 @@ def _seat(
     media.subscribe(session, room=room, sinks=[sink])
 
 
+def _link(
+    media: Media,
+    *,
+    session: int,
+    ssrc: int,
+    ice_ufrag: str,
+    ice_pwd: str,
+    local: str,
+    remote: str,
+    room: int,
+    audio: bool,
+    parent: int | None,
+) -> None:
+    """Make one end of a link: a child's where `parent` is the port of the other node's media."""
+    slot: Slot = "mic" if audio else "video"
+    streams: list[Stream] = [(slot, ssrc, ssrc + 1)]
+    payload_type, name, clock_rate, _, fmtp = OPUS if audio else VP8
+    call = [] if parent is None else [("127.0.0.1", parent)]
+    hears = [ssrc + 2] if parent is None else [ssrc, ssrc + 1]
+    media.add_link(session, ice_ufrag=ice_ufrag, ice_pwd=ice_pwd, call=call, hears=hears)
+    keys = {"local": bytes.fromhex(local), "remote": bytes.fromhex(remote)}
+    media.set_keys(session, "AEAD_AES_128_GCM", **keys)
+    if parent is None:
+        media.feed_link(
+            session,
+            room=room,
+            streams=streams,
+            cname="bench",
+            first_sequence=FIRST_SEQUENCE,
+            stand=(None, None, None),
+        )
+        fed_links.append(session)
+    else:
+        media.follow_link(
+            session, room=room, streams=streams, report_ssrc=ssrc + 2, continues=False
+        )
+    codec = (payload_type, name, clock_rate, payload_type + 1, fmtp)
+    media.add_codec(session, slot=slot, codec=codec)
+
+
 def _sample(media: Media, *, fresh: bool) -> dict[str, Any]:
     """Return the counters, and the processor time of the whole process at the same moment.
 
@@ -122,6 +167,9 @@ def _sample(media: Media, *, fresh: bool) -> dict[str, Any]:
     while fresh and stats["cpu_us"] == before and time.monotonic() < deadline:
         time.sleep(SNAPSHOT_POLL_S)
         stats = media.stats()
+    stats["link_packets_out"] = sum(
+        (media.session_stats(link) or {}).get("packets_out", 0) for link in fed_links
+    )
     used = resource.getrusage(resource.RUSAGE_SELF)
     process_us = round((used.ru_utime + used.ru_stime) * 1e6)
     return {

@@ -10,6 +10,9 @@ from typing import Any
 KEY_BYTES = 28
 PUBLISHER_SSRC = 0x7EAC
 VIEWER_SSRC_FIRST = 0x100000
+# Above any viewer's.
+LINK_FIRST = 1_000_000
+LINK_SSRC_FIRST = 0x2000000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +48,18 @@ class Session:
         """Return it as the load generator reads it, which has the other end."""
         return f"{self.ssrc} {self.ice_ufrag} {self.ice_pwd} {self.remote} {self.local}"
 
+    def other_end(self) -> Session:
+        """Return what the other end of a link has."""
+        return replace(self, local=self.remote, remote=self.local)
+
     def with_wrong_key(self) -> Session:
         """Return it with another key for what the node seals, as if somebody had changed every packet."""
         return replace(self, local=secrets.token_hex(KEY_BYTES))
+
+
+def link(number: int, room: int) -> Session:
+    """Return the parent's end of a link; its SSRC and the next two are the link's."""
+    return Session.make(LINK_FIRST + number, LINK_SSRC_FIRST + 4 * number, room)
 
 
 def make(viewers: int, classes: int) -> tuple[list[Session], list[Session]]:

@@ -1,5 +1,7 @@
 //! What the rim and the core say to each other: commands in, events and datagrams out.
 
+use std::net::SocketAddr;
+
 use crate::ids::{PathId, RoomId, SessionId, Slot, Ssrc};
 
 /// SRTP protection profiles (RFC 5764 section 4.1.2, RFC 7714 section 14.2).
@@ -88,6 +90,17 @@ pub struct SinkSpec {
     pub nack: bool,
 }
 
+/// One slot's stream on a link between nodes. Its codecs are told with `Command::AddCodec`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkStream {
+    pub slot: Slot,
+    pub ssrc: Ssrc,
+    pub rtx_ssrc: Ssrc,
+}
+
+/// How far a copy of a class has come in each slot: the newest timestamp, as its source gave it.
+pub type Stand = [Option<u32>; 3];
+
 /// Every command names its session; one for an unknown session is ignored.
 #[derive(Clone, Debug)]
 pub enum Command {
@@ -128,6 +141,39 @@ pub enum Command {
     Touch {
         session: SessionId,
     },
+    /// One end of a link to another node. `call`: where its media may be, for the end that sends the checks;
+    /// empty: it waits for them. `hears`: the SSRCs that come, by which links of one pair of nodes are told apart.
+    AddLink {
+        session: SessionId,
+        ice_ufrag: String,
+        ice_pwd: String,
+        call: Vec<SocketAddr>,
+        hears: Vec<Ssrc>,
+    },
+    /// Send the room to the node at the other end of a link that has keys. `from`: what it has already.
+    FeedLink {
+        session: SessionId,
+        room: RoomId,
+        streams: Vec<LinkStream>,
+        cname: String,
+        first_sequence: u16,
+        from: Stand,
+    },
+    /// Let a link feed the room, from the first packet that comes over it. `report_ssrc`: under which it is
+    /// answered; `continues`: on the time line of the link before it.
+    FollowLink {
+        session: SessionId,
+        room: RoomId,
+        streams: Vec<LinkStream>,
+        report_ssrc: Ssrc,
+        continues: bool,
+    },
+    /// The other end of a link knows a codec by these numbers, or is to.
+    AddCodec {
+        session: SessionId,
+        slot: Slot,
+        codec: CodecSpec,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,6 +186,12 @@ pub enum Event {
     Silent { session: SessionId, ms_ago: u32 },
     /// Media began or ceased to flow in a slot of a room.
     SlotFlows { room: RoomId, slot: Slot, flows: bool },
+    /// A codec that the slot has not had before flows in it from now on; `index` counts them.
+    SlotCodec { room: RoomId, slot: Slot, index: u8, codec: CodecSpec },
+    /// A link will feed its room, which has come so far.
+    Stands { session: SessionId, stand: Stand },
+    /// A link feeds its room from now on.
+    Follows { session: SessionId },
     /// A viewer has no payload type for the codec that flows in a slot now, or has one again.
     SlotPlays { session: SessionId, slot: Slot, plays: bool },
 }

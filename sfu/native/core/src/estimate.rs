@@ -120,6 +120,11 @@ impl Default for Estimator {
 }
 
 impl Estimator {
+    /// Of a line between two nodes: taken for wide until it shows that it is not.
+    pub fn of_link() -> Estimator {
+        Estimator { aimd: Aimd::new(RATE_BPS_MAX as f64), measured: true, ..Estimator::default() }
+    }
+
     /// The transport-wide number of the next packet.
     pub fn next_sequence(&self) -> u16 {
         self.history.next_sequence()

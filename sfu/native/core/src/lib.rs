@@ -6,6 +6,7 @@
 //! - a teacher's side: [`source`] (one stream, in order and repaired) in [`publisher`]
 //! - a class: [`slot`] (a [`ring`] of packets, its time line, its [`rates`], its newest picture) in [`room`]
 //! - a student's side: [`viewer`] with [`estimate`] (what its line takes), [`pacer`] and [`numbering`]
+//! - another node: [`link`], which is fed as a viewer and followed as a teacher
 //! - [`session`] (ICE, keys, signs of life) and [`node`], which has them all
 #![forbid(unsafe_code)]
 
@@ -14,6 +15,7 @@ pub mod codec;
 pub mod demux;
 pub mod estimate;
 pub mod ids;
+pub mod link;
 pub mod node;
 pub mod numbering;
 pub mod pacer;

@@ -5,13 +5,14 @@ mod receive;
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::api::{Command, Counters, Event, Outbox, Profile};
+use crate::api::{CodecSpec, Command, Counters, Event, Outbox, Profile};
 use crate::demux::{self, Kind};
 use crate::estimate::Arrival;
 use crate::ids::{PathId, RoomId, SessionId, Slot, Ssrc, Time};
-use crate::publisher::Publisher;
+use crate::link::{self, Caller};
+use crate::publisher::{Continues, Publisher};
 use crate::room::Room;
-use crate::session::{Credentials, Keys, Role, Session};
+use crate::session::{Credentials, Keys, Link, Role, Session};
 use crate::slot::Start;
 use crate::srtp::{Opener, Sealer};
 use crate::timers::Timers;
@@ -61,6 +62,8 @@ pub struct Node {
     rooms: HashMap<RoomId, Room>,
     by_ufrag: HashMap<Box<[u8]>, SessionId>,
     by_path: HashMap<PathId, SessionId>,
+    /// Of links, which share their paths.
+    by_stream: HashMap<Ssrc, SessionId>,
     timers: Timers<Target>,
     flushing: VecDeque<RoomId>,
     pending: Outbox,
@@ -78,6 +81,7 @@ impl Node {
             rooms: HashMap::new(),
             by_ufrag: HashMap::new(),
             by_path: HashMap::new(),
+            by_stream: HashMap::new(),
             timers: Timers::default(),
             flushing: VecDeque::new(),
             pending: Outbox::default(),
@@ -105,14 +109,14 @@ impl Node {
                 let ssrc = Ssrc(self.random() as u32 | 1);
                 if let Some(found) = self.sessions.get_mut(&session) {
                     found.role = Role::Publisher(Box::new(Publisher::new(room, tracks, ssrc)));
-                    self.seat_publisher(now, session, room);
+                    self.seat(now, session, room, None);
                 }
             }
             Command::Subscribe { session, room, sinks } => {
                 if let Some(found) = self.sessions.get_mut(&session) {
                     let decodes =
                         self.rooms.get(&room).is_some_and(|room| room.is_decoded_by(&sinks));
-                    found.role = Role::Waiting { room, sinks };
+                    found.role = Role::Waiting { room, sinks, link: None };
                     if decodes {
                         self.foresee_viewer(now, room);
                     }
@@ -123,6 +127,30 @@ impl Node {
                 if let Some(found) = self.sessions.get_mut(&session) {
                     found.heard_report(now);
                 }
+            }
+            Command::AddLink { session, ice_ufrag, ice_pwd, call, hears } => {
+                let caller = Caller::new(&ice_ufrag, &ice_pwd, &call, now);
+                let link = Link { caller: (!call.is_empty()).then_some(caller), hears };
+                self.add_link(now, session, credentials(&ice_ufrag, &ice_pwd), link);
+            }
+            Command::FeedLink { session, room, streams, cname, first_sequence, from } => {
+                let sinks = streams.iter().map(|s| link::sink(s, &cname, first_sequence)).collect();
+                if let Some(found) = self.sessions.get_mut(&session) {
+                    found.role = Role::Waiting { room, sinks, link: Some(from) };
+                    self.begin_watching(now, session);
+                }
+            }
+            Command::FollowLink { session, room, streams, report_ssrc, continues } => {
+                if let Some(found) = self.sessions.get_mut(&session) {
+                    let publisher = Publisher::link(room, &streams, report_ssrc, continues);
+                    found.role = Role::Publisher(Box::new(publisher));
+                    let slots = self.rooms.get(&room).filter(|_| continues).map(|r| &r.slots);
+                    let stand = slots.map_or([None; 3], |s| s.each_ref().map(|s| s.stand()));
+                    self.events.push(Event::Stands { session, stand });
+                }
+            }
+            Command::AddCodec { session, slot, codec } => {
+                self.add_codec(now, session, slot, codec);
             }
         }
     }
@@ -224,6 +252,30 @@ impl Node {
         self.sessions.insert(id, Session::new(id, credentials, now));
     }
 
+    fn add_link(&mut self, now: Time, id: SessionId, credentials: Credentials, link: Link) {
+        self.add_session(now, id, credentials);
+        let Some(session) = self.sessions.get_mut(&id).filter(|s| s.link.is_none()) else { return };
+        for ssrc in &link.hears {
+            self.by_stream.insert(*ssrc, id);
+        }
+        session.link = Some(link);
+        self.timers.set_earlier(&mut session.wake, now, Target::Session(id));
+    }
+
+    fn add_codec(&mut self, now: Time, id: SessionId, slot: Slot, codec: CodecSpec) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        match &mut session.role {
+            Role::Publisher(publisher) => publisher.add_codec(slot, codec),
+            Role::Viewer { room, viewer } => {
+                if let Some(room) = self.rooms.get(room) {
+                    viewer.add_codec(slot, codec, &room.slots);
+                    self.timers.set_earlier(&mut session.wake, now, Target::Session(id));
+                }
+            }
+            Role::None | Role::Waiting { .. } => {}
+        }
+    }
+
     fn restart_ice(&mut self, id: SessionId, credentials: Credentials) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         if self.by_ufrag.contains_key(&credentials.ufrag) {
@@ -240,6 +292,11 @@ impl Node {
         self.by_ufrag.remove(&session.credentials.ufrag);
         if let Some(restart) = &session.restart {
             self.by_ufrag.remove(&restart.ufrag);
+        }
+        for ssrc in session.link.iter().flat_map(|link| &link.hears) {
+            if self.by_stream.get(ssrc) == Some(&id) {
+                self.by_stream.remove(ssrc);
+            }
         }
         for path in session.paths() {
             if self.by_path.get(path) == Some(&id) {
@@ -295,11 +352,15 @@ impl Node {
         self.begin_watching(now, id);
     }
 
-    fn seat_publisher(&mut self, now: Time, id: SessionId, room_id: RoomId) {
+    /// Let a session feed a room; `link`: it is another node.
+    fn seat(&mut self, now: Time, id: SessionId, room_id: RoomId, link: Option<Continues>) {
         let room = self.rooms.entry(room_id).or_insert_with(|| Room::new(room_id));
         let before = room.publisher.replace(id);
         for slot in &mut room.slots {
-            slot.change_source();
+            match link {
+                Some(Continues(continues)) => slot.follow(continues),
+                None => slot.change_source(),
+            }
         }
         room.forget_asks();
         self.timers.set_earlier(&mut room.wake, now, Target::Room(room_id));
@@ -308,6 +369,17 @@ impl Node {
                 session.role = Role::None;
             }
         }
+    }
+
+    /// Let a link that has waited feed its room: its first packet has come.
+    fn seat_link(&mut self, now: Time, id: SessionId) {
+        let Some(Session { role: Role::Publisher(publisher), .. }) = self.sessions.get_mut(&id)
+        else {
+            return;
+        };
+        let (room, continues) = (publisher.room, publisher.waits.take());
+        self.seat(now, id, room, continues);
+        self.events.push(Event::Follows { session: id });
     }
 
     /// Ask for the keyframe that a viewer will need while it still shakes hands.
@@ -324,15 +396,18 @@ impl Node {
     fn begin_watching(&mut self, now: Time, id: SessionId) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Some(keys) = &mut session.keys else { return };
-        let Role::Waiting { room, sinks } = &mut session.role else { return };
-        let (room_id, sinks) = (*room, std::mem::take(sinks));
-        let Some(viewer) = Viewer::new(&mut keys.sealer, sinks) else {
+        let Role::Waiting { room, sinks, link } = &mut session.role else { return };
+        let (room_id, sinks, link) = (*room, std::mem::take(sinks), *link);
+        let made = Viewer::new(&mut keys.sealer, sinks);
+        let Some(viewer) = made.map(|v| if let Some(from) = link { v.link(from) } else { v })
+        else {
             session.role = Role::None;
             return;
         };
         session.role = Role::Viewer { room: room_id, viewer: Box::new(viewer) };
         self.timers.set_earlier(&mut session.wake, now, Target::Session(id));
-        self.rooms.entry(room_id).or_insert_with(|| Room::new(room_id)).viewers.push(id);
+        let room = self.rooms.entry(room_id).or_insert_with(|| Room::new(room_id));
+        if link.is_some() { &mut room.links } else { &mut room.viewers }.push(id);
     }
 
     fn push_pending(&mut self, path: PathId, datagram: &[u8]) {

@@ -8,6 +8,7 @@ use crate::ids::Time;
 /// of an unpaced keyframe of 160 packets.
 pub const WINDOW: Duration = Duration::from_millis(10);
 pub const WINDOW_PACKETS_MAX: usize = 16;
+const LINK_WINDOW_PACKETS_MAX: usize = 128;
 /// What was not sent for so long may be sent at once (libwebrtc's pacer allows the same for screens).
 const BURST: Duration = Duration::from_millis(40);
 /// Sound goes out whatever the rate; so much of it is made up for by pictures.
@@ -16,8 +17,9 @@ const DEBT: Duration = Duration::from_millis(200);
 const BURST_BYTES_MIN: i64 = 1;
 
 /// A leaky bucket, looked at in windows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pacer {
+    packets_max: usize,
     window_start: Option<Time>,
     packets: usize,
     /// In bytes; negative: to be waited for.
@@ -26,7 +28,25 @@ pub struct Pacer {
     rate_bps: u64,
 }
 
+impl Default for Pacer {
+    fn default() -> Pacer {
+        Pacer {
+            packets_max: WINDOW_PACKETS_MAX,
+            window_start: None,
+            packets: 0,
+            budget: 0,
+            filled: None,
+            rate_bps: 0,
+        }
+    }
+}
+
 impl Pacer {
+    /// To another node, whose socket has room: what it waits for, its viewers wait for.
+    pub fn of_link() -> Pacer {
+        Pacer { packets_max: LINK_WINDOW_PACKETS_MAX, ..Pacer::default() }
+    }
+
     /// Packets that may go now at a rate of `rate_bps`; the bytes are asked packet by packet with `fits`.
     /// `evenly`: without bursts.
     pub fn open(&mut self, now: Time, rate_bps: u64, evenly: bool) -> usize {
@@ -43,7 +63,7 @@ impl Pacer {
             self.window_start = Some(now);
             self.packets = 0;
         }
-        WINDOW_PACKETS_MAX.saturating_sub(self.packets)
+        self.packets_max.saturating_sub(self.packets)
     }
 
     /// Whether one more packet may follow `planned` bytes.

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::api::{CodecSpec, Counters, TrackSpec};
+use crate::api::{CodecSpec, Counters, LinkStream, TrackSpec};
 use crate::ids::{RoomId, Slot, Ssrc, Time};
+use crate::link;
 use crate::rtcp;
 use crate::rtp;
 use crate::source::{ClockReport, Packet, Source, SourceCounters};
@@ -14,6 +15,10 @@ const TRANSPORT_FEEDBACK_INTERVAL: Duration = Duration::from_millis(50);
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// One feedback packet describes a few hundred packets; more in 50 ms is a flood.
 const FEEDBACKS_PER_TURN_MAX: usize = 4;
+
+/// Whether a link goes on in the time line of the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Continues(pub bool);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
@@ -38,6 +43,10 @@ pub struct Publisher {
     pub ssrc: Ssrc,
     pub unknown_ssrc: u64,
     pub malformed: u64,
+    /// Of another node: what it continues once its first packet has come, None where it has.
+    pub waits: Option<Continues>,
+    is_link: bool,
+    full_requests: u8,
     parts: Vec<(Ssrc, Part)>,
     recorder: Recorder,
     recorded: bool,
@@ -67,12 +76,31 @@ impl Publisher {
             ssrc,
             unknown_ssrc: 0,
             malformed: 0,
+            waits: None,
+            is_link: false,
+            full_requests: 0,
             parts,
             recorder: Recorder::new(),
             recorded: false,
             feedback_at: None,
             report_at: None,
             ask: Vec::new(),
+        }
+    }
+
+    /// Another node, which takes its place in the room with its first packet.
+    pub fn link(room: RoomId, streams: &[LinkStream], ssrc: Ssrc, continues: bool) -> Publisher {
+        let mut publisher = Publisher::new(room, streams.iter().map(link::track).collect(), ssrc);
+        publisher.is_link = true;
+        publisher.waits = Some(Continues(continues));
+        publisher
+    }
+
+    /// The other node sends a codec under these numbers.
+    pub fn add_codec(&mut self, slot: Slot, codec: CodecSpec) {
+        let track = self.tracks.iter_mut().find(|t| t.spec.slot == slot);
+        if let Some(track) = track.filter(|t| t.spec.codecs.len() < link::CODECS_MAX) {
+            track.spec.codecs.push(codec);
         }
     }
 
@@ -166,11 +194,17 @@ impl Publisher {
         }
     }
 
-    /// Ask for a key picture; false where there is no video to ask for.
-    pub fn ask_keyframe(&self, rtcp: &mut Vec<u8>) -> bool {
+    /// Ask for a key picture; false where there is no video to ask for. `lost`: another node may have it.
+    pub fn ask_keyframe(&mut self, lost: bool, rtcp: &mut Vec<u8>) -> bool {
         let video = self.tracks.iter().find(|t| t.spec.slot == Slot::Video && t.spec.pli);
         let Some(media) = video.and_then(|t| t.ssrc) else { return false };
-        rtcp::pli(rtcp, self.ssrc, media);
+        if self.is_link && !lost {
+            // A picture of its own, not the one that it keeps, which is kept here as well.
+            self.full_requests = self.full_requests.wrapping_add(1);
+            rtcp::fir(rtcp, self.ssrc, media, self.full_requests);
+        } else {
+            rtcp::pli(rtcp, self.ssrc, media);
+        }
         true
     }
 
@@ -196,7 +230,8 @@ impl Publisher {
 
     /// When `repair` or `report` have work.
     pub fn due(&self) -> Option<Time> {
-        let feedback = if self.recorded { self.feedback_at } else { None };
+        // The first one is due at once.
+        let feedback = self.recorded.then(|| self.feedback_at.unwrap_or(Time(0)));
         let repairs = self.tracks.iter().map(|t| t.source.repair_at());
         repairs.chain([feedback, self.report_at]).flatten().min()
     }

@@ -32,6 +32,9 @@ struct KeyframeNeed {
 struct Flush {
     next: usize,
     left: usize,
+    /// Links that were served.
+    links: usize,
+    runs: bool,
 }
 
 pub struct Room {
@@ -39,6 +42,8 @@ pub struct Room {
     pub slots: [SlotState; 3],
     pub publisher: Option<SessionId>,
     pub viewers: Vec<SessionId>,
+    /// Other nodes, which are served first: their own viewers wait behind them.
+    pub links: Vec<SessionId>,
     pub wake: Option<Time>,
     flush: Flush,
     flush_at: Option<Time>,
@@ -52,6 +57,7 @@ impl Room {
             slots: SLOTS.map(SlotState::new),
             publisher: None,
             viewers: Vec::new(),
+            links: Vec::new(),
             wake: None,
             flush: Flush::default(),
             flush_at: None,
@@ -60,7 +66,7 @@ impl Room {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.publisher.is_none() && self.viewers.is_empty()
+        self.publisher.is_none() && self.viewers.is_empty() && self.links.is_empty()
     }
 
     /// Whether a viewer with these sections can decode the picture that flows.
@@ -76,6 +82,10 @@ impl Room {
     pub fn leave(&mut self, session: SessionId) {
         if self.publisher == Some(session) {
             self.publisher = None;
+        }
+        if let Some(index) = self.links.iter().position(|l| *l == session) {
+            self.links.remove(index);
+            self.flush.links = 0;
         }
         if let Some(index) = self.viewers.iter().position(|v| *v == session) {
             self.viewers.swap_remove(index);
@@ -105,11 +115,15 @@ impl Room {
         if admitted.needs_keyframe {
             self.want_keyframe(true);
         }
-        if admitted.keyframe && slot == Slot::Video {
+        if (admitted.keyframe || admitted.healed) && slot == Slot::Video {
             self.note_keyframe();
         }
         if !admitted.stored {
             return;
+        }
+        let state = self.slot(slot);
+        for (index, codec) in state.take_new_codecs() {
+            events.push(Event::SlotCodec { room: self.id, slot, index, codec });
         }
         let state = self.slot(slot);
         if !state.flows {
@@ -131,14 +145,24 @@ impl Room {
             return false;
         }
         self.flush_at = None;
-        let idle = self.flush.left == 0;
+        let idle = !self.flush.runs;
         self.flush.left = self.viewers.len();
-        idle && self.flush.left > 0
+        self.flush.links = 0;
+        self.flush.runs = !(self.viewers.is_empty() && self.links.is_empty());
+        idle && self.flush.runs
     }
 
     /// The next viewer to serve, in turn; None: all were.
     pub fn next_to_serve(&mut self) -> Option<SessionId> {
-        self.flush.left = self.flush.left.checked_sub(1)?;
+        if let Some(link) = self.links.get(self.flush.links) {
+            self.flush.links += 1;
+            return Some(*link);
+        }
+        let Some(left) = self.flush.left.checked_sub(1) else {
+            self.flush.runs = false;
+            return None;
+        };
+        self.flush.left = left;
         // Goes on where the last flush ended: with too much to do nobody is always last.
         self.flush.next =
             if self.flush.next + 1 < self.viewers.len() { self.flush.next + 1 } else { 0 };
@@ -162,6 +186,11 @@ impl Room {
         let asked = self.need.asked.filter(|_| !self.need.answered);
         let awaited = asked.is_some_and(|at| now.since(at) < KEYFRAME_ANSWER_WAIT);
         self.publisher.is_some() && (awaited || self.ask_at(false).is_none_or(|at| at <= now))
+    }
+
+    /// Whether the picture is broken here, which its source may mend by sending it once more.
+    pub fn is_broken(&self) -> bool {
+        self.need.urgent
     }
 
     /// Whether to ask the publisher now; notes that it was done.

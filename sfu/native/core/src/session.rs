@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::api::{Counters, Event, Outbox, SinkSpec};
+use crate::api::{Counters, Event, Outbox, SinkSpec, Stand};
 use crate::ids::{PathId, RoomId, SessionId, Ssrc, Time};
+use crate::link::{self, Caller};
 use crate::publisher::Publisher;
 use crate::rtcp;
 use crate::rtp;
@@ -41,12 +42,23 @@ pub enum Role {
     Waiting {
         room: RoomId,
         sinks: Vec<SinkSpec>,
+        /// To another node, which has come so far.
+        link: Option<Stand>,
     },
     Publisher(Box<Publisher>),
     Viewer {
         room: RoomId,
         viewer: Box<Viewer>,
     },
+}
+
+/// What a session has that is one end of a link between nodes.
+#[derive(Default)]
+pub struct Link {
+    /// Of the end that sends the checks: the child.
+    pub caller: Option<Caller>,
+    /// SSRCs that come.
+    pub hears: Vec<Ssrc>,
 }
 
 pub struct Keys {
@@ -84,6 +96,7 @@ pub struct Session {
     last_heard: Time,
     reports_heard: u32,
     pub silence_said: bool,
+    pub link: Option<Link>,
     pub last_sent: Time,
     dtls_second: Time,
     dtls_datagrams: u32,
@@ -119,6 +132,7 @@ impl Session {
             last_heard: now,
             reports_heard: 0,
             silence_said: false,
+            link: None,
             last_sent: now,
             dtls_second: now,
             dtls_datagrams: 0,
@@ -178,7 +192,15 @@ impl Session {
         self.reports_heard = self.reports_heard.saturating_add(1);
     }
 
+    /// Whether this end follows another node.
+    fn is_child(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.caller.is_some())
+    }
+
     pub fn silent_at(&self) -> Time {
+        if self.is_child() {
+            return self.last_heard + link::SILENCE_MAX;
+        }
         let talkative = self.reports_heard >= TALKATIVE_SIGNS;
         self.last_heard + if talkative { SILENCE_TALKATIVE_MAX } else { SILENCE_MAX }
     }
@@ -232,14 +254,15 @@ impl Session {
         }
     }
 
-    /// Ask this publisher for a key picture; false where it cannot be asked.
-    pub fn ask_keyframe(&mut self, rtcp: &mut Vec<u8>, out: &mut Outbox) -> bool {
-        let (Role::Publisher(publisher), Some(path)) = (&self.role, self.selected) else {
+    /// Ask this publisher for a key picture; false where it cannot be asked. `lost`: the last one may do as well, where
+    /// the publisher has kept it.
+    pub fn ask_keyframe(&mut self, lost: bool, rtcp: &mut Vec<u8>, out: &mut Outbox) -> bool {
+        let (Role::Publisher(publisher), Some(path)) = (&mut self.role, self.selected) else {
             return false;
         };
         rtcp.clear();
         rtcp::receiver_report(rtcp, publisher.ssrc, &[]);
-        if self.keys.is_none() || !publisher.ask_keyframe(rtcp) {
+        if self.keys.is_none() || !publisher.ask_keyframe(lost, rtcp) {
             return false;
         }
         self.counters.keyframes_asked += 1;

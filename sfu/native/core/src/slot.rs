@@ -23,6 +23,9 @@ const REPLAY_BYTES_FREE: u64 = 128 * 1024;
 /// Chromium sends a still screen once a second, and silence with DTX every 400 ms.
 const FLOW_SILENCE_MAX: Duration = Duration::from_secs(3);
 
+/// After so long timestamps do not tell before from after (2^31 of 90 kHz are 6.6 h).
+const COPY_AGE_MAX: Duration = Duration::from_secs(3600);
+
 /// The newest key picture in the ring and what came since.
 #[derive(Clone, Copy, Debug)]
 struct Picture {
@@ -42,12 +45,14 @@ pub enum Start {
 }
 
 /// What became of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Admitted {
     pub stored: bool,
     pub keyframe: bool,
     /// The slot drops packets until a keyframe comes.
     pub needs_keyframe: bool,
+    /// What was missing came once more; no keyframe is needed.
+    pub healed: bool,
     /// Its payload is none of its codec.
     pub unreadable: bool,
 }
@@ -74,6 +79,64 @@ pub struct SlotState {
     newest_frame: u64,
     picture: Option<Picture>,
     awaits_keyframe: bool,
+    copy: Copy,
+    codecs_said: usize,
+}
+
+/// Where a copy of the class stands in the stream, for a source that may begin again in the past: another
+/// node, which sends its whole picture once more, or a third one that takes its place. All copies have the
+/// same packets under the same timestamps.
+#[derive(Debug, Default)]
+struct Copy {
+    is_one: bool,
+    /// The source's timestamp of the newest packet stored, and how many were stored under it.
+    newest: Option<(u32, u32)>,
+    newest_is_whole: bool,
+    /// It began again: packets seen under the newest timestamp since; None: some of these may be missing.
+    again: Option<Option<u32>>,
+}
+
+/// What a packet of a copy is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Before,
+    /// The next one after the newest: nothing is missing between them.
+    Next,
+    New,
+}
+
+impl Copy {
+    fn judge(&mut self, timestamp: u32, begins: bool, lost_before: bool) -> Seen {
+        let Some((newest, stored)) = self.newest.filter(|_| self.is_one) else { return Seen::New };
+        let ahead = timestamp.wrapping_sub(newest) as i32;
+        let restarts = ahead < 0 || (ahead == 0 && (begins || self.newest_is_whole));
+        if restarts && (self.again.is_none() || begins) {
+            self.again = Some(Some(0));
+        }
+        let Some(seen) = &mut self.again else { return Seen::New };
+        if ahead < 0 {
+            return Seen::Before;
+        }
+        if ahead > 0 {
+            let whole = *seen == Some(stored) && !lost_before;
+            self.again = None;
+            return if whole { Seen::Next } else { Seen::New };
+        }
+        *seen = seen.filter(|_| begins || !lost_before).map(|n| n + 1);
+        match *seen {
+            Some(n) if n > stored => {
+                self.again = None;
+                Seen::Next
+            }
+            _ => Seen::Before,
+        }
+    }
+
+    fn stored(&mut self, timestamp: u32, marker: bool) {
+        let before = self.newest.filter(|(at, _)| *at == timestamp).map_or(0, |(_, n)| n);
+        self.newest = Some((timestamp, before + 1));
+        self.newest_is_whole = marker;
+    }
 }
 
 impl SlotState {
@@ -100,6 +163,40 @@ impl SlotState {
             newest_frame: 0,
             picture: None,
             awaits_keyframe: slot == Slot::Video,
+            copy: Copy::default(),
+            codecs_said: 0,
+        }
+    }
+
+    /// Codecs that came since the last call, with their indices.
+    pub fn take_new_codecs(&mut self) -> Vec<(u8, CodecSpec)> {
+        let said = std::mem::replace(&mut self.codecs_said, self.codecs.len());
+        let new = self.codecs.iter().enumerate().skip(said);
+        new.map(|(index, codec)| (index as u8, codec.clone())).collect()
+    }
+
+    /// How far this copy has come, if it is one.
+    pub fn stand(&self) -> Option<u32> {
+        self.copy.newest.map(|(timestamp, _)| timestamp)
+    }
+
+    /// Where the frame or sound of this timestamp begins, if it is still there.
+    pub fn position_of(&self, timestamp: u32) -> Option<u64> {
+        let newest_first = (self.ring.first()..self.ring.end()).rev();
+        let mut metas = newest_first.filter_map(|at| Some((at, self.ring.meta(at)?)));
+        let (last, _) = metas.find(|(_, meta)| meta.timestamp == timestamp)?;
+        let rest = metas.take_while(|(_, meta)| meta.timestamp == timestamp);
+        Some(rest.last().map_or(last, |(first, _)| first))
+    }
+
+    /// Another node feeds the slot. `continues`: on the time line of the one before, whose packets it may
+    /// repeat; they are dropped, and nothing else is.
+    pub fn follow(&mut self, continues: bool) {
+        if continues && self.copy.is_one && self.copy.newest.is_some() {
+            self.copy.again = Some(Some(0));
+        } else {
+            self.change_source();
+            self.copy.is_one = true;
         }
     }
 
@@ -112,12 +209,24 @@ impl SlotState {
         self.rates = Rates::default();
         self.reader = codec::Reader::default();
         self.awaits_keyframe = self.slot == Slot::Video;
+        self.copy = Copy::default();
     }
 
     /// Store a packet of the current source. `lost_before`: what was between it and the last is gone.
     pub fn admit(&mut self, packet: &Packet<'_>, spec: &CodecSpec, lost_before: bool) -> Admitted {
-        self.awaits_keyframe |= lost_before && self.slot == Slot::Video;
         let glance = self.reader.glance(spec.kind, packet.payload, packet.descriptor);
+        let begins = glance.is_some_and(|g| g.starts_frame == Some(true));
+        if self.last.is_some_and(|(_, at)| packet.arrived.since(at) > COPY_AGE_MAX) {
+            self.copy.newest = None;
+        }
+        let healed = match self.copy.judge(packet.timestamp, begins, lost_before) {
+            Seen::Before => return Admitted::default(),
+            Seen::Next => std::mem::take(&mut self.awaits_keyframe),
+            Seen::New => {
+                self.awaits_keyframe |= lost_before && self.slot == Slot::Video;
+                false
+            }
+        };
         let Some(glance) = glance else {
             return Admitted { unreadable: true, ..self.refused() };
         };
@@ -162,7 +271,8 @@ impl SlotState {
         self.codec = Some(codec);
         self.last = Some((timestamp, packet.arrived));
         self.note_picture(position, timestamp, keyframe, packet.payload.len() as u64);
-        Admitted { stored: true, keyframe, needs_keyframe: false, unreadable: false }
+        self.copy.stored(packet.timestamp, packet.marker);
+        Admitted { stored: true, keyframe, healed, ..Admitted::default() }
     }
 
     /// Note a sender report of the current source (its RTP timestamp as sent by the publisher).
@@ -228,8 +338,7 @@ impl SlotState {
     }
 
     fn refused(&self) -> Admitted {
-        let needs_keyframe = self.awaits_keyframe;
-        Admitted { stored: false, keyframe: false, needs_keyframe, unreadable: false }
+        Admitted { needs_keyframe: self.awaits_keyframe, ..Admitted::default() }
     }
 
     fn codec_index(&mut self, spec: &CodecSpec) -> Option<u8> {

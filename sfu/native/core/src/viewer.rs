@@ -14,9 +14,10 @@ mod start;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::api::{Counters, Event, SinkSpec};
+use crate::api::{CodecSpec, Counters, Event, SinkSpec, Stand};
 use crate::estimate::{Estimator, RATE_BPS_MAX};
-use crate::ids::{SessionId, Ssrc, Time};
+use crate::ids::{SessionId, Slot, Ssrc, Time};
+use crate::link;
 use crate::pacer::Pacer;
 use crate::rtcp;
 use crate::slot::SlotState;
@@ -112,6 +113,32 @@ impl Viewer {
             tail: None,
             unconfirmed: None,
         })
+    }
+
+    /// Make it another node, which is sent everything as it came, at once.
+    pub fn link(mut self, from: Stand) -> Viewer {
+        self.estimator = Estimator::of_link();
+        self.pacer = Pacer::of_link();
+        for sink in &mut self.sinks {
+            sink.is_link = true;
+            sink.has = from[sink.spec.slot as usize];
+        }
+        self
+    }
+
+    /// The node at the other end knows a codec.
+    pub fn add_codec(&mut self, slot: Slot, codec: CodecSpec, slots: &[SlotState; 3]) {
+        let known = &slots[slot as usize].codecs;
+        for sink in self.sinks.iter_mut().filter(|s| s.spec.slot == slot) {
+            let is_told = sink.spec.codecs.iter().any(|told| link::is_same(told, &codec));
+            if !is_told && sink.spec.codecs.len() < link::CODECS_MAX {
+                sink.spec.codecs.push(codec.clone());
+                sink.forget_forms();
+            }
+            if let Some(newest) = known.len().checked_sub(1) {
+                sink.form(newest as u8, known);
+            }
+        }
     }
 
     /// Append sender reports that are due to `rtcp` and say when the next one is.

@@ -134,7 +134,7 @@ fn storms_of_other_feedback_change_nothing_for_the_others_either() {
     let forges: [(&str, Forge); 6] = [
         ("REMB of nothing", |_, out| remb(out, 0, 0)),
         ("REMB of everything", |_, out| remb(out, 63, 0x3ffff)),
-        ("REMB that jumps", |n, out| remb(out, (n % 64) as u8, n * 7919 & 0x3ffff)),
+        ("REMB that jumps", |n, out| remb(out, (n % 64) as u8, (n * 7919) & 0x3ffff)),
         ("NACKs of everything", |n, out| {
             let first = (n * 251) as u16;
             let all: Vec<u16> = (0..250).map(|k| first.wrapping_add(k)).collect();

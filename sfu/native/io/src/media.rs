@@ -205,7 +205,7 @@ impl Media {
             return Ok(());
         }
         match &command {
-            Command::AddSession { session, .. } => {
+            Command::AddSession { session, .. } | Command::AddLink { session, .. } => {
                 lock(&self.shared.sessions).entry(*session).or_default();
             }
             Command::RemoveSession { session } => {

@@ -233,7 +233,8 @@ impl<E: Engine> Loop<E> {
     fn command(&mut self, now: Time) -> bool {
         for count in 0..COMMANDS_PER_TURN_MAX {
             let Some(command) = self.commands.pop() else { return count > 0 };
-            if let Command::AddSession { session, .. } = command {
+            if let Command::AddSession { session, .. } | Command::AddLink { session, .. } = command
+            {
                 self.shown.sessions.push(session);
             }
             self.engine.command(now, command);

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use lectern_core::api::{Command, Event, Profile};
-use lectern_core::ids::{RoomId, SessionId};
+use lectern_core::api::{Command, Event, LinkStream, Profile};
+use lectern_core::ids::{RoomId, SessionId, Ssrc};
+use lectern_core::link::CALLED_MAX;
 use lectern_core::node::Node;
 use lectern_io::media::{CommandError, Media as Thread, Options, StartError};
 use lectern_io::send::SEND_BYTES_MAX;
@@ -16,7 +17,10 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyTuple};
 
-use crate::specs::{profile_of, refuse, slot_name, Sink, Track, Whole};
+use crate::specs::{
+    codec_name, codec_spec, profile_of, refuse, slot_name, slot_of, CodecTuple, Sink, Track, Whole,
+    FIRST_SEQUENCE_END,
+};
 
 /// RFC 8839 section 5.4: ice-ufrag has 4 to 256 characters, ice-pwd 22 to 256.
 const UFRAG_BYTES_MIN: usize = 4;
@@ -167,6 +171,81 @@ impl Media {
         })
     }
 
+    #[pyo3(signature = (session, *, ice_ufrag, ice_pwd, call, hears))]
+    fn add_link(
+        &self,
+        session: Whole<u32>,
+        ice_ufrag: String,
+        ice_pwd: String,
+        call: Vec<(String, Whole<u16>)>,
+        hears: Vec<Whole<u32>>,
+    ) -> PyResult<()> {
+        check_credentials(&ice_ufrag, &ice_pwd)?;
+        if call.len() > CALLED_MAX {
+            return refuse(format!("{} addresses to call, more than {CALLED_MAX}", call.len()));
+        }
+        let address = |(host, port): (String, Whole<u16>)| match host.parse::<IpAddr>() {
+            Ok(ip) => Ok(SocketAddr::new(ip, port.0)),
+            Err(_) => refuse(format!("address {host:?} is not an IP address")),
+        };
+        self.command(Command::AddLink {
+            session: SessionId(session.0),
+            ice_ufrag,
+            ice_pwd,
+            call: call.into_iter().map(address).collect::<PyResult<_>>()?,
+            hears: hears.into_iter().map(|ssrc| Ssrc(ssrc.0)).collect(),
+        })
+    }
+
+    #[pyo3(signature = (session, *, room, streams, cname, first_sequence, stand))]
+    #[allow(clippy::too_many_arguments)] // by keyword only
+    fn feed_link(
+        &self,
+        session: Whole<u32>,
+        room: Whole<u32>,
+        streams: Vec<StreamTuple>,
+        cname: String,
+        first_sequence: Whole<u16>,
+        stand: StandTuple,
+    ) -> PyResult<()> {
+        let from = [stand.0, stand.1, stand.2].map(|newest| newest.map(|n| n.0));
+        if first_sequence.0 >= FIRST_SEQUENCE_END {
+            return refuse(format!("first_sequence {} is not below 32768", first_sequence.0));
+        }
+        self.command(Command::FeedLink {
+            session: SessionId(session.0),
+            room: RoomId(room.0),
+            streams: link_streams(streams)?,
+            cname,
+            first_sequence: first_sequence.0,
+            from,
+        })
+    }
+
+    #[pyo3(signature = (session, *, room, streams, report_ssrc, continues))]
+    fn follow_link(
+        &self,
+        session: Whole<u32>,
+        room: Whole<u32>,
+        streams: Vec<StreamTuple>,
+        report_ssrc: Whole<u32>,
+        continues: bool,
+    ) -> PyResult<()> {
+        self.command(Command::FollowLink {
+            session: SessionId(session.0),
+            room: RoomId(room.0),
+            streams: link_streams(streams)?,
+            report_ssrc: Ssrc(report_ssrc.0),
+            continues,
+        })
+    }
+
+    #[pyo3(signature = (session, *, slot, codec))]
+    fn add_codec(&self, session: Whole<u32>, slot: &str, codec: CodecTuple) -> PyResult<()> {
+        let (session, slot) = (SessionId(session.0), slot_of(slot)?);
+        self.command(Command::AddCodec { session, slot, codec: codec_spec(codec)? })
+    }
+
     fn touch(&self, session: Whole<u32>) -> PyResult<()> {
         self.command(Command::Touch { session: SessionId(session.0) })
     }
@@ -191,6 +270,23 @@ impl Media {
     }
 }
 
+/// The newest timestamps of video, mic and screen_audio.
+type StandTuple = (Option<Whole<u32>>, Option<Whole<u32>>, Option<Whole<u32>>);
+
+/// (slot, SSRC, SSRC of its retransmissions)
+type StreamTuple = (String, Whole<u32>, Whole<u32>);
+
+fn link_streams(streams: Vec<StreamTuple>) -> PyResult<Vec<LinkStream>> {
+    let slots = streams.iter().map(|(slot, ..)| slot.clone());
+    check_distinct("slot", slots)?;
+    let ssrcs = streams.iter().flat_map(|(_, ssrc, rtx_ssrc)| [ssrc.0, rtx_ssrc.0]);
+    check_distinct("ssrc", ssrcs)?;
+    let stream = |(slot, ssrc, rtx_ssrc): StreamTuple| {
+        Ok(LinkStream { slot: slot_of(&slot)?, ssrc: Ssrc(ssrc.0), rtx_ssrc: Ssrc(rtx_ssrc.0) })
+    };
+    streams.into_iter().map(stream).collect()
+}
+
 /// OSError with errno, so that Python makes PermissionError and the like of it.
 fn os_error(failed: &StartError) -> PyErr {
     PyOSError::new_err((failed.error.raw_os_error(), failed.to_string()))
@@ -210,6 +306,14 @@ fn converted(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTuple>> {
         Event::SlotPlays { session, slot, plays } => {
             ("plays", session.0, slot_name(slot), plays).into_pyobject(py)
         }
+        Event::SlotCodec { room, slot, index, codec } => {
+            let (name, slot) = (codec_name(codec.kind), slot_name(slot));
+            ("codec", room.0, slot, index, name, codec.clock_rate, codec.fmtp).into_pyobject(py)
+        }
+        Event::Stands { session, stand: [video, mic, screen] } => {
+            ("stands", session.0, (video, mic, screen)).into_pyobject(py)
+        }
+        Event::Follows { session } => ("follows", session.0).into_pyobject(py),
         Event::SlotFlows { room, slot, flows } => {
             ("slot", room.0, slot_name(slot), flows).into_pyobject(py)
         }

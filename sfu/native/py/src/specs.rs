@@ -13,7 +13,7 @@ const EXTENSION_BYTES_MAX: usize = 16;
 const CNAME_BYTES_MAX: usize = 255;
 
 /// Far enough from the wrap that no receiver mistakes the start for one (RFC 3711 section 3.3.1).
-const FIRST_SEQUENCE_END: u16 = 1 << 15;
+pub const FIRST_SEQUENCE_END: u16 = 1 << 15;
 
 /// A whole number of type `T`; ValueError where it does not fit.
 pub struct Whole<T>(pub T);
@@ -38,7 +38,7 @@ impl<'a, 'py, T: TryFrom<i64>> FromPyObject<'a, 'py> for Whole<T> {
 }
 
 /// (payload type, name, clock rate, RTX payload type, fmtp)
-type CodecTuple = (Whole<u8>, String, Whole<u32>, Option<Whole<u8>>, String);
+pub type CodecTuple = (Whole<u8>, String, Whole<u32>, Option<Whole<u8>>, String);
 
 /// One RTP stream that a publisher sends.
 #[pyclass(frozen, module = "sfu._core")]
@@ -148,7 +148,7 @@ pub fn refuse<T>(text: impl Into<String>) -> PyResult<T> {
     Err(PyValueError::new_err(text.into()))
 }
 
-fn slot_of(name: &str) -> PyResult<Slot> {
+pub fn slot_of(name: &str) -> PyResult<Slot> {
     match name {
         "video" => Ok(Slot::Video),
         "mic" => Ok(Slot::Mic),
@@ -176,15 +176,21 @@ pub fn profile_of(name: &str) -> PyResult<Profile> {
     }
 }
 
+const KINDS: [(&str, CodecKind); 6] = [
+    ("VP8", CodecKind::Vp8),
+    ("VP9", CodecKind::Vp9),
+    ("H264", CodecKind::H264),
+    ("AV1", CodecKind::Av1),
+    ("OPUS", CodecKind::Opus),
+    ("RED", CodecKind::Red),
+];
+
+/// A codec that is not understood has no name of its own: it is forwarded to nobody.
+pub fn codec_name(kind: CodecKind) -> &'static str {
+    KINDS.iter().find(|(_, known)| *known == kind).map_or("OTHER", |(name, _)| name)
+}
+
 fn codec_kind(name: &str) -> CodecKind {
-    const KINDS: [(&str, CodecKind); 6] = [
-        ("VP8", CodecKind::Vp8),
-        ("VP9", CodecKind::Vp9),
-        ("H264", CodecKind::H264),
-        ("AV1", CodecKind::Av1),
-        ("OPUS", CodecKind::Opus),
-        ("RED", CodecKind::Red),
-    ];
     let known = KINDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
     known.map_or(CodecKind::Other, |&(_, kind)| kind)
 }
@@ -207,21 +213,21 @@ fn codec_specs(codecs: Vec<CodecTuple>) -> PyResult<Vec<CodecSpec>> {
     if codecs.is_empty() {
         return refuse("codecs is empty");
     }
-    codecs
-        .into_iter()
-        .map(|(payload_type, name, clock_rate, rtx_payload_type, fmtp)| {
-            if clock_rate.0 == 0 {
-                return refuse(format!("codec {name}: clock rate 0"));
-            }
-            Ok(CodecSpec {
-                kind: codec_kind(&name),
-                payload_type: checked_payload_type(payload_type)?,
-                clock_rate: clock_rate.0,
-                rtx_payload_type: rtx_payload_type.map(checked_payload_type).transpose()?,
-                fmtp,
-            })
-        })
-        .collect()
+    codecs.into_iter().map(codec_spec).collect()
+}
+
+pub fn codec_spec(codec: CodecTuple) -> PyResult<CodecSpec> {
+    let (payload_type, name, clock_rate, rtx_payload_type, fmtp) = codec;
+    if clock_rate.0 == 0 {
+        return refuse(format!("codec {name}: clock rate 0"));
+    }
+    Ok(CodecSpec {
+        kind: codec_kind(&name),
+        payload_type: checked_payload_type(payload_type)?,
+        clock_rate: clock_rate.0,
+        rtx_payload_type: rtx_payload_type.map(checked_payload_type).transpose()?,
+        fmtp,
+    })
 }
 
 fn checked_payload_type(payload_type: Whole<u8>) -> PyResult<u8> {

@@ -8,19 +8,27 @@ use crate::ids::{RoomId, SessionId, Slot, Time};
 use crate::publisher::Publisher;
 use crate::room::Room;
 use crate::rtcp;
-use crate::session::{Role, IDLE_INTERVAL};
+use crate::session::{Role, Session, IDLE_INTERVAL};
 
 /// No target wakes again sooner: a deadline that is not met must not spin.
 const TICK_MIN: Duration = Duration::from_micros(500);
 
 impl Node {
+    fn check_is_due(&self, now: Time, id: SessionId) -> bool {
+        let link = self.sessions.get(&id).and_then(|session| session.link.as_ref());
+        link.and_then(|link| link.caller.as_ref()).is_some_and(|caller| caller.check_at <= now)
+    }
+
     pub(super) fn session_due(&mut self, now: Time, at: Time, id: SessionId, out: &mut Outbox) {
+        let random = self.check_is_due(now, id).then(|| self.random());
         let Node { sessions, rooms, timers, events, tally, scratch, .. } = self;
         let Some(session) = sessions.get_mut(&id).filter(|s| s.wake == Some(at)) else { return };
         session.wake = None;
+        let check_at = call(now, session, random, out);
         let Some(path) = session.path() else {
             // Nowhere to send to; silence is judged all the same.
-            if let Some(at) = session.note_silence(now, events) {
+            let silent_at = session.note_silence(now, events);
+            if let Some(at) = [silent_at, check_at].into_iter().flatten().min() {
                 timers.set(&mut session.wake, at.max(now + TICK_MIN), Target::Session(id));
             }
             return;
@@ -29,6 +37,7 @@ impl Node {
         rtcp.clear();
         let mut next = Some(session.last_sent.max(now) + IDLE_INTERVAL);
         let mut note = |at: Option<Time>| next = [next, at].into_iter().flatten().min();
+        note(check_at);
         match &mut session.role {
             Role::Publisher(publisher) => {
                 publisher.report(now, rtcp);
@@ -90,7 +99,7 @@ impl Node {
         }
         if room.take_keyframe_ask(now) {
             if let Some(session) = room.publisher.and_then(|id| sessions.get_mut(&id)) {
-                if session.ask_keyframe(&mut scratch.rtcp, out) {
+                if session.ask_keyframe(room.is_broken(), &mut scratch.rtcp, out) {
                     session.last_sent = now;
                     tally.keyframes_asked += 1;
                 }
@@ -143,6 +152,18 @@ impl Node {
             }
         }
     }
+}
+
+/// Send a check where this is the end of a link that sends them; when the next one is due.
+fn call(now: Time, session: &mut Session, random: Option<u64>, out: &mut Outbox) -> Option<Time> {
+    let caller = session.link.as_mut()?.caller.as_mut()?;
+    if let Some(random) = random {
+        let (check, paths) = caller.check(now, session.id, random, session.selected);
+        for path in paths {
+            out.push(path, &check);
+        }
+    }
+    Some(caller.check_at)
 }
 
 /// Ask the publisher for what is missing, hand on what is in order after giving up.

@@ -1,19 +1,41 @@
 //! Whose datagram it is, and what becomes of it.
 
-use std::collections::HashMap;
-
 use super::{Node, Target};
 use crate::api::Event;
-use crate::ids::{PathId, SessionId, Time};
-use crate::session::{Role, Session, Unopened};
+use crate::ids::{PathId, SessionId, Ssrc, Time};
+use crate::link;
+use crate::session::{Role, Unopened};
 use crate::stun;
 
 impl Node {
     pub(super) fn receive_stun(&mut self, arrived: Time, path: PathId, datagram: &[u8]) {
+        if link::is_response(datagram) {
+            if self.take_answer(arrived, path, datagram).is_none() {
+                self.tally.stun_refused += 1;
+            }
+            return;
+        }
         self.tally.stun_requests += 1;
         if self.answer_check(arrived, path, datagram).is_none() {
             self.tally.stun_refused += 1;
         }
+    }
+
+    /// Take the answer to a check of ours: its path is proven.
+    fn take_answer(&mut self, arrived: Time, path: PathId, datagram: &[u8]) -> Option<()> {
+        let id = link::session_of(datagram)?;
+        let session = self.sessions.get_mut(&id)?;
+        let caller = session.link.as_mut()?.caller.as_mut()?;
+        if !caller.take(arrived, path, datagram) {
+            return None;
+        }
+        if !std::mem::replace(&mut session.was_reached, true) {
+            self.events.push(Event::Reachable { session: id });
+        }
+        session.note_check(arrived, path, true);
+        // What it owes goes out now.
+        self.timers.set_earlier(&mut session.wake, arrived, Target::Session(id));
+        Some(())
     }
 
     /// Answer one connectivity check (RFC 8445 section 7.3); None: not one under our credentials.
@@ -54,15 +76,17 @@ impl Node {
         let first = !std::mem::replace(&mut session.was_reached, true);
         let lost = session.path().is_none();
         let (new, gone) = session.note_check(arrived, path, request.use_candidate);
-        if new {
+        let is_link = session.link.is_some();
+        if new && !is_link {
             self.by_path.insert(path, id);
         }
-        if let Some(gone) = gone {
+        if let Some(gone) = gone.filter(|_| !is_link) {
             self.by_path.remove(&gone);
         }
         if first {
             self.events.push(Event::Reachable { session: id });
-        } else if lost {
+        }
+        if lost && (!first || is_link) {
             // Its path was closed; what it owes goes out over this one.
             self.timers.set_earlier(&mut session.wake, arrived, Target::Session(id));
         }
@@ -70,8 +94,19 @@ impl Node {
         Some(())
     }
 
+    /// Whose packet it is: by its path, or, of a link, by its SSRC (at this offset) from a path that was proven.
+    fn holder(&self, path: PathId, datagram: &[u8], ssrc_at: usize) -> Option<SessionId> {
+        if let Some(id) = self.by_path.get(&path) {
+            return Some(*id);
+        }
+        let ssrc: &[u8; 4] = datagram.get(ssrc_at..)?.first_chunk()?;
+        let id = self.by_stream.get(&Ssrc(u32::from_be_bytes(*ssrc)))?;
+        self.sessions.get(id)?.paths().contains(&path).then_some(*id)
+    }
+
     pub(super) fn receive_dtls(&mut self, arrived: Time, path: PathId, datagram: &[u8]) {
-        let Some(session) = session_at(&self.by_path, &mut self.sessions, path) else {
+        let id = self.by_path.get(&path);
+        let Some(session) = id.and_then(|id| self.sessions.get_mut(id)) else {
             self.tally.unknown_path += 1;
             return;
         };
@@ -85,20 +120,20 @@ impl Node {
     }
 
     pub(super) fn receive_rtp(&mut self, arrived: Time, path: PathId, datagram: &mut [u8]) {
-        let Node { by_path, sessions, rooms, timers, tally, events, .. } = self;
-        let Some(session) = session_at(by_path, sessions, path) else {
-            tally.unknown_path += 1;
+        let Some(id) = self.holder(path, datagram, 8) else {
+            self.tally.unknown_path += 1;
             return;
         };
+        let Some(session) = self.sessions.get_mut(&id) else { return };
         let opened = session.open_rtp(arrived, datagram);
         let (header, length, index) = match opened {
             Ok(opened) => opened,
             Err(why) => {
                 session.counters.refused += 1;
                 *match why {
-                    Unopened::Malformed => &mut tally.media_malformed,
-                    Unopened::UnknownSsrc => &mut tally.unknown_ssrc,
-                    Unopened::Forged => &mut tally.media_refused,
+                    Unopened::Malformed => &mut self.tally.media_malformed,
+                    Unopened::UnknownSsrc => &mut self.tally.unknown_ssrc,
+                    Unopened::Forged => &mut self.tally.media_refused,
                 } += 1;
                 return;
             }
@@ -106,9 +141,14 @@ impl Node {
         // Only what is genuine is counted against its sender: who forges its port must not use up its rate.
         if !session.admits_media(arrived) {
             session.counters.refused += 1;
-            tally.media_flood += 1;
+            self.tally.media_flood += 1;
             return;
         }
+        if matches!(&session.role, Role::Publisher(p) if p.waits.is_some()) {
+            self.seat_link(arrived, id);
+        }
+        let Node { sessions, rooms, timers, tally, events, .. } = self;
+        let Some(session) = sessions.get_mut(&id) else { return };
         let Role::Publisher(publisher) = &mut session.role else { return };
         tally.media_in += 1;
         let Some(room) = rooms.get_mut(&publisher.room).filter(|r| r.publisher == Some(session.id))
@@ -150,11 +190,12 @@ impl Node {
     }
 
     pub(super) fn receive_rtcp(&mut self, arrived: Time, path: PathId, datagram: &mut [u8]) {
-        let Node { by_path, sessions, rooms, timers, tally, scratch, .. } = self;
-        let Some(session) = session_at(by_path, sessions, path) else {
-            tally.unknown_path += 1;
+        let Some(id) = self.holder(path, datagram, 4) else {
+            self.tally.unknown_path += 1;
             return;
         };
+        let Node { sessions, rooms, timers, tally, scratch, .. } = self;
+        let Some(session) = sessions.get_mut(&id) else { return };
         let length = match &mut session.keys {
             Some(keys) => keys.opener.open_rtcp(datagram),
             None => None,
@@ -194,12 +235,4 @@ impl Node {
             Role::None | Role::Waiting { .. } => {}
         }
     }
-}
-
-fn session_at<'a>(
-    by_path: &HashMap<PathId, SessionId>,
-    sessions: &'a mut HashMap<SessionId, Session>,
-    path: PathId,
-) -> Option<&'a mut Session> {
-    sessions.get_mut(by_path.get(&path)?)
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::repairs::{Asked, Repair};
 use super::send::RTX_HEADER_BYTES;
+use super::sink::Mended;
 use super::start::Beginning;
 use super::Viewer;
 use crate::estimate::{Arrival, Told};
@@ -17,6 +18,10 @@ const ROUND_TRIP_MAX: Duration = Duration::from_millis(1000);
 /// drops 10-40 right after DTLS): the same picture is sent once more, under new numbers.
 const START_AGAIN_WITHIN: Duration = Duration::from_secs(3);
 const STARTS_AGAIN_MAX: u8 = 2;
+/// Another node is sent a kept picture again so many times; if that did not help it gets a new one.
+const MENDS_MAX: u8 = 3;
+/// It asks once a second.
+const MEND_INTERVAL_MIN: Duration = Duration::from_millis(900);
 /// More in one feedback than half the numbers there are is a lie.
 const FEEDBACK_PACKETS_MAX: u64 = 32_768;
 
@@ -43,7 +48,12 @@ impl Viewer {
                 rtcp::Packet::Pli { media, .. } => self.note_picture_loss(now, media, slots),
                 rtcp::Packet::Fir { entries, .. } => {
                     for entry in entries {
-                        self.note_picture_loss(now, entry.ssrc, slots);
+                        if self.is_link() {
+                            self.counters.picture_losses += 1;
+                            self.wants_keyframe = true;
+                        } else {
+                            self.note_picture_loss(now, entry.ssrc, slots);
+                        }
                     }
                 }
                 rtcp::Packet::TransportFeedback(raw) => {
@@ -52,6 +62,10 @@ impl Viewer {
                 _ => {}
             }
         }
+    }
+
+    fn is_link(&self) -> bool {
+        self.sinks.first().is_some_and(|sink| sink.is_link)
     }
 
     fn note_round_trip(&mut self, now: Time, last_sr: u32, delay: u32) {
@@ -106,6 +120,22 @@ impl Viewer {
         self.counters.picture_losses += 1;
         if sink.began.is_some_and(|at| now.since(at) < round_trip) {
             return; // It was said before the picture could have come.
+        }
+        if sink.is_link {
+            // It knows what it has, and takes of the past what it lacks.
+            let Start::At(picture) = slots[Slot::Video as usize].start(false) else {
+                self.wants_keyframe = true;
+                return;
+            };
+            let before = sink.mended.filter(|m| m.picture == picture);
+            let times = before.map_or(0, |m| m.times);
+            if times >= MENDS_MAX {
+                self.wants_keyframe = true;
+            } else if before.is_none_or(|m| now.since(m.at) >= MEND_INTERVAL_MIN) {
+                sink.mended = Some(Mended { at: now, picture, times: times + 1 });
+                self.start_again(slots);
+            }
+            return;
         }
         let fresh = sink.first_sent.is_some_and(|at| now.since(at) < START_AGAIN_WITHIN);
         if fresh && sink.starts_again < STARTS_AGAIN_MAX {

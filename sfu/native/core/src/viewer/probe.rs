@@ -30,7 +30,7 @@ impl Viewer {
         let video = self.sinks.iter().find(|s| s.spec.slot == Slot::Video);
         let ring = &slots[Slot::Video as usize].ring;
         let position = video.and_then(|sink| sink.position);
-        let replays = video.zip(position).is_some_and(|(s, at)| at < s.live_from);
+        let replays = video.zip(position).is_some_and(|(s, at)| !s.is_link && at < s.live_from);
         if !self.is_estimated {
             let rate = if replays { REPLAY_RATE_BPS_MAX } else { RATE_BPS_MAX };
             return self.pacer.open(now, rate, false);

@@ -151,6 +151,10 @@ impl Viewer {
                 return;
             }
         }
+        if let Some(position) = sink.has.take().and_then(|at| slot.position_of(at)) {
+            sink.begin_at(position, slot);
+            return;
+        }
         let start = match slot.start(keyframe_is_near) {
             Start::At(position) if position < sink.not_before => Start::NeedsKeyframe,
             start => start,
@@ -180,6 +184,9 @@ impl Viewer {
             (slot.ring.meta(position), slot.ring.payload_length(position))
         {
             let Some(form) = sink.form(meta.codec, &slot.codecs) else {
+                if sink.is_link {
+                    break; // until `add_codec`
+                }
                 position += 1;
                 continue;
             };

@@ -7,6 +7,7 @@ use crate::codec::fit::fit;
 use crate::codec::red;
 use crate::codec::vp8::Shift;
 use crate::ids::Time;
+use crate::link::is_same;
 use crate::numbering::Numbering;
 use crate::ring::{Meta, Ring};
 use crate::rtp;
@@ -66,8 +67,21 @@ impl Form {
     }
 }
 
+/// A picture that was sent again because the other node had lost something since.
+#[derive(Clone, Copy, Debug)]
+pub struct Mended {
+    pub at: Time,
+    /// Its position.
+    pub picture: u64,
+    pub times: u8,
+}
+
 pub struct Sink {
     pub spec: SinkSpec,
+    /// To another node: whatever flows waits until it knows the codec, and nothing is left out of a replay.
+    pub is_link: bool,
+    /// The newest timestamp that the other node has of an earlier link: where to begin.
+    pub has: Option<u32>,
     pub stream: SealedStream,
     pub repair: Option<SealedStream>,
     pub position: Option<u64>,
@@ -91,6 +105,8 @@ pub struct Sink {
     pub began: Option<Time>,
     /// Begun again because the viewer asked.
     pub starts_again: u8,
+    /// The same for another node.
+    pub mended: Option<Mended>,
     /// Pictures before this position are the past: the viewer has seen later ones.
     pub not_before: u64,
     /// A viewer that falls behind may not wish for a keyframe again before this.
@@ -112,6 +128,8 @@ impl Sink {
         let header_bytes = rtp::header_bytes(extension_lengths(&spec));
         Some(Sink {
             spec,
+            is_link: false,
+            has: None,
             stream,
             repair,
             position: None,
@@ -127,6 +145,7 @@ impl Sink {
             begins: false,
             began: None,
             starts_again: 0,
+            mended: None,
             not_before: 0,
             wish_at: None,
             packets: 0,
@@ -141,7 +160,7 @@ impl Sink {
         self.position = Some(position);
         self.live_from = slot.ring.end();
         // The newest frame is sent in any case: on a still screen it stays in sight.
-        self.whole_before = slot.newest_frame();
+        self.whole_before = if self.is_link { 0 } else { slot.newest_frame() };
         self.begins = true;
     }
 
@@ -200,6 +219,10 @@ impl Sink {
     /// How the slot's codec `index` is sent to the viewer; None where it cannot decode it.
     pub fn form(&mut self, index: u8, codecs: &[CodecSpec]) -> Option<Form> {
         let fits = |ours: &CodecSpec| {
+            if self.is_link {
+                let same = self.spec.codecs.iter().find(|told| is_same(told, ours))?;
+                return Some(Form::of(same, ours));
+            }
             let theirs = self.spec.codecs.iter().rev();
             // The first of the best, which is the viewer's own order.
             let best = theirs.filter_map(|t| Some((fit(t, ours)?, t))).max_by_key(|(n, _)| *n)?;
@@ -208,6 +231,11 @@ impl Sink {
         let known = self.forms.len();
         self.forms.extend(codecs[known..].iter().map(fits));
         self.forms[usize::from(index)]
+    }
+
+    /// The receiver knows more codecs than before.
+    pub fn forget_forms(&mut self) {
+        self.forms.clear();
     }
 
     /// The same of a codec that was asked for before.
