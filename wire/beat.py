@@ -26,6 +26,7 @@ LEASE_S = 10.0  # on PostgreSQL's clock; a node that is silent for longer is rea
 FENCE_S = LEASE_S - 2.0
 DIGEST_INTERVAL_S = 30.0
 EVENTS_PER_BEAT_MAX = 5000
+LOST_LINKS_PER_BEAT_MAX = 1000
 
 EndReason = Literal[
     "left",  # the leave button
@@ -95,6 +96,14 @@ class HeldSession:
 
 
 @dataclass(frozen=True, slots=True)
+class LostLink:
+    """The node is an edge of a class and gets nothing over the link to its parent (`wire.link`)."""
+
+    class_id: str
+    link_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Beat:
     """One beat: what changed since the last answered one, and how busy the node is."""
 
@@ -112,6 +121,8 @@ class Beat:
     sessions: tuple[HeldSession, ...] | None = None  # the whole set, when it was asked for
     draining: bool = False  # the node is about to stop: it is to get no new classes
     leaving: bool = False  # the node holds nothing any more and stops: its lease need not run out
+    # In each beat until another link has come; at most LOST_LINKS_PER_BEAT_MAX.
+    links_lost: tuple[LostLink, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

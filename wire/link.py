@@ -9,6 +9,11 @@ parent and proves that it has the key. SRTP keys of the link are derived from it
 |------------------------------------|-----------|-------------------------------------------------|
 | POST /classes/{class_id}/links     | OfferLink | 204; 409 not on this node, stale placement      |
 | POST /classes/{class_id}/upstream  | TakeLink  | 204 when its parent has answered; 409 loop, stale |
+| DELETE /classes/{class_id}/links   | CloseLink | 204 (also where it is gone already)       |
+| DELETE /classes/{class_id}/upstream | CloseLink | 204 (also where it is gone already)      |
+
+The same link may be told again, by another process: it changes nothing then. A link that was lost is never
+told again: the child says so in its beats (`wire.beat.LostLink`) and gets another one, with another key.
 
 Both as in `wire.session`, with the secret of the node that is asked, and a `Refusal` where refused.
 """
@@ -44,3 +49,10 @@ class TakeLink:
     key: bytes  # KEY_BYTES, the same as the parent was told
     # Ids of the nodes from the origin to the parent; with the child in it the tree would have a loop.
     path: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CloseLink:
+    """This link is over: told to the child (upstream) and the parent (links). Another one is left alone."""
+
+    link_id: str  # UUID
