@@ -29,6 +29,7 @@ from typing import Any
 from uuid import UUID
 
 from control.database import Database
+from control.metrics import HEADROOM, NODES
 from control.model import NodeAddress, ViewerPlace
 from control.problem import Problem
 from control.redis_map import RedisMap
@@ -185,9 +186,10 @@ class Placement:
         stays_on: UUID | None = None,
         exclude: frozenset[UUID] = frozenset(),
         full: frozenset[UUID] = frozenset(),
+        grows: bool = True,
     ) -> ViewerPlace:
         """Return the node of the class that is to serve one more viewer, an edge being opened where none
-        has room.
+        has room (and where the class `grows`: its nodes may not be able to).
 
         The origin while it has room, then the emptiest edge; who comes back stays where they were
         (`stays_on`) while that is a node of the class. `exclude` do not work, `full` take nobody.
@@ -204,9 +206,11 @@ class Placement:
             if tree.origin != origin.node_id:  # moved since one of the two was read
                 self.trees.forget(class_id)
                 tree = await self.trees.seen(class_id)
+            if not grows:
+                closed |= {edge for edge, link in tree.links.items() if not link.told}
             place = await self._in_tree(tree, origin, stays_on, closed)
             if place is None:
-                chosen = await self._choose_edge(closed | tree.nodes.keys())
+                chosen = await self._choose_edge(closed | tree.nodes.keys()) if grows else None
                 if chosen is None:
                     place = await self._least_full(tree, origin, closed)
             if place is not None:
@@ -309,6 +313,20 @@ class Placement:
         """Return the nodes that live, shunned ones included, as of a second ago at the most."""
         return [known.address for known in (await self._nodes()).values()]
 
+    async def headroom(self, node_id: UUID) -> float | None:
+        """Return which part of a node is free, by what it uses most; None where it does not live."""
+        known = (await self._nodes()).get(node_id)
+        return None if known is None else max(0.0, 1.0 - known.busyness)
+
+    def _tell_metrics(self) -> None:
+        known = self._roster.values()
+        fit = [node for node in known if node.fit]
+        NODES.labels("fit").set(len(fit))
+        NODES.labels("draining").set(sum(node.draining for node in known))
+        NODES.labels("silent").set(sum(not node.fit and not node.draining for node in known))
+        free = (VIEWERS_FULL - self._fullness(node, node.load.sessions) for node in fit)
+        HEADROOM.set(round(sum(max(0.0, part) for part in free) * self._limits.sessions_per_node))
+
     async def shun(self, node_id: UUID) -> None:
         """Let nothing be placed on a node for SHUN_S, by any process, because its media is silent."""
         already = await self._database.value("node.shun", node_id, SHUN_S)
@@ -358,6 +376,7 @@ class Placement:
                 self._roster = {node["node_id"]: _known(node, full) for node in found}
                 for gone in self._placed.keys() - self._roster.keys():
                     del self._placed[gone]
+                self._tell_metrics()
                 self._read_at = time.monotonic()
             return self._roster
 

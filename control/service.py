@@ -257,12 +257,18 @@ class Control:
         *,
         exclude: frozenset[UUID] = frozenset(),
         full: frozenset[UUID] = frozenset(),
+        grows: bool = True,
     ) -> ViewerPlace:
         """Return the node that is to serve a viewer: the class's origin or an edge, one that is opened
         where none has room. `exclude` do not work, `full` take nobody more. Where the place has a
-        `link` that its nodes have not been told, that is to be done first. Problem no_capacity."""
+        `link` that its nodes have not been told, that is to be done first; with `grows` false it never
+        has one. Problem no_capacity."""
         return await self._placement.place_viewer(
-            admission.class_id, stays_on=admission.stays_on, exclude=exclude, full=full
+            admission.class_id,
+            stays_on=admission.stays_on,
+            exclude=exclude,
+            full=full,
+            grows=grows,
         )
 
     def when_tree_changes(self, tell: Callable[[TreeChange], None]) -> None:
@@ -292,6 +298,10 @@ class Control:
     async def living_nodes(self) -> list[NodeAddress]:
         """Return the nodes whose leases run, as of a second ago at the most."""
         return await self._placement.living()
+
+    async def headroom_of(self, node_id: UUID) -> float | None:
+        """Return which part of a node is free, by what it uses most; None where it does not live."""
+        return await self._placement.headroom(node_id)
 
     async def shun(self, node_id: UUID) -> None:
         """Take a node out of rotation for some seconds, for every process: its media does not answer.

@@ -22,6 +22,7 @@ from uuid import UUID
 
 from control.database import Connection, Database, row, rows
 from control.ids import uuid7
+from control.metrics import TREE_CHANGES
 from control.model import Link, NodeAddress, TreeChange
 from control.tree import Edge, Plan, Standing, plan
 from wire.beat import LostLink
@@ -240,6 +241,9 @@ class Trees:
         self.forget(class_id)
         if change.links or change.dropped or change.closed:
             log.info("class %s: %s", class_id, _said(change))
+            TREE_CHANGES.labels("linked").inc(len(change.links))
+            TREE_CHANGES.labels("dropped").inc(len(change.dropped))
+            TREE_CHANGES.labels("closed").inc(len(change.closed))
             self.tell(change)
         return len(change.dropped) + len(change.closed)
 

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 # The class's node, and those chosen anew without it: a few can have failed together.
 PLACEMENTS_MAX = 6
+UNTOLD_MAX = 2
 RETRY_AFTER_S = 2
 TELLINGS_MAX = 256
 ICE_SERVERS_PATH = "/live/ice-servers"
@@ -36,6 +37,7 @@ class _Tried:
 
     failed: set[UUID] = field(default_factory=set)
     full: set[UUID] = field(default_factory=set)
+    untold: int = 0  # links that were not taken
     origins: list[NodeAddress] = field(default_factory=list)  # that failed
 
 
@@ -100,6 +102,7 @@ class Opening:
             node = place.node
             link = place.link
             if link is not None and not link.told and not await self._links.tell(link):
+                tried.untold += 1
                 continue  # the tree is another one now
             opened = await self._try(place, admission, read, tried)
             if opened is not None:
@@ -115,7 +118,11 @@ class Opening:
         if admission.is_host:
             return ViewerPlace(await self._control.place(admission.class_id, exclude=exclude))
         return await self._control.place_viewer(
-            admission, exclude=exclude, full=frozenset(tried.full)
+            admission,
+            exclude=exclude,
+            full=frozenset(tried.full),
+            # Nodes that do not take links, of an older release say, keep the class to themselves.
+            grows=tried.untold < UNTOLD_MAX,
         )
 
     async def _try(

@@ -183,9 +183,9 @@ async def test_a_node_that_hangs_is_left_without_anybody_coming(
     await four.heal()
     after = await edges(school, class_id)
     assert middle not in after and after[deep][0] != middle and after[deep][2]
-    assert not [
-        s for s in four.blind(class_id) if s in four.node(deep).room(str(class_id)).sessions
-    ]  # type: ignore[union-attr]
+    hanging = four.node(deep)
+    assert hanging is not None
+    assert hanging.room(str(class_id)).sessions.keys().isdisjoint(four.blind(class_id))
     hung = four.node(middle)
     assert hung is not None
     placement = await school.sql.fetchval("SELECT placement_epoch FROM class")

@@ -152,6 +152,7 @@ class FakeControl(Control):
         *,
         exclude: frozenset[UUID] = frozenset(),
         full: frozenset[UUID] = frozenset(),
+        grows: bool = True,
     ) -> ViewerPlace:
         return ViewerPlace(await self.place(admission.class_id, exclude=exclude | full))
 
