@@ -28,7 +28,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from control.database import Database
+from control.batcher import Batcher
+from control.database import Connection, Database, rows
 from control.metrics import HEADROOM, NODES
 from control.model import NodeAddress, ViewerPlace
 from control.problem import Problem
@@ -67,6 +68,7 @@ PLACED_WINDOW_S = 2.0
 COUNTED_FROM = 0.025
 CLASSES_COUNTED_MAX = 4096
 GROWS_MAX = 3
+PLACING_LANES = 2
 # Chosen among with weights: a burst that all sees the same roster spreads by itself, and the choice
 # stays with the least busy ones.
 CHOICES = 8
@@ -80,6 +82,13 @@ class Limits:
 
     sessions_per_node: int = SESSIONS_FULL
     edges_per_node: int = EDGES_PER_NODE
+
+
+@dataclass(frozen=True, slots=True)
+class _Placing:
+    class_id: UUID
+    node_id: UUID
+    epoch: int  # as it was read: who decides on an older one has lost
 
 
 @dataclass(slots=True)
@@ -137,11 +146,19 @@ class Placement:
             lambda node: busyness(_load(node), self._limits.sessions_per_node),
             self._limits.edges_per_node,
         )
+        self._placing: Batcher[_Placing, int | None] = Batcher(
+            "placing", PLACING_LANES, self._place_some
+        )
         self._placed: dict[UUID, _Recent] = {}  # by node
         self._joins: OrderedDict[UUID, _Recent] = OrderedDict()  # by class
         self._roster: dict[UUID, _Known] = {}
         self._read_at = -ROSTER_AGE_MAX_S
         self._reading = asyncio.Lock()
+
+    async def close(self) -> None:
+        """End what places."""
+        await self._placing.close()
+        await self.trees.close()
 
     async def place(self, class_id: UUID, exclude: frozenset[UUID]) -> NodeAddress:
         """Return the live node that carries the class, choosing one where it has none.
@@ -168,7 +185,7 @@ class Placement:
             chosen = await self._choose_origin(
                 exclude | ({origin} if origin else set()), frozenset(found["edges"])
             )
-            placed = await self._database.value("node.place", class_id, chosen.node_id, epoch)
+            placed = await self._placing.do(class_id, _Placing(class_id, chosen.node_id, epoch))
             if placed is not None:
                 log.info("class %s is on node %s, epoch %d", class_id, chosen.node_id, placed)
                 await self._map.remember_origin(class_id, chosen.node_id, placed)
@@ -178,6 +195,29 @@ class Placement:
                 return replace(chosen, epoch=placed)
             self._read_at = -ROSTER_AGE_MAX_S  # the node died, or another process was quicker
         raise _no_capacity()
+
+    async def _place_some(self, wanted: list[_Placing]) -> list[int | Exception | None]:
+        """Place classes, committed; the epoch of each, None where it is to be looked at again."""
+        # The first of several wishes for a class wins, as one that came a moment later would lose.
+        first = {placing.class_id: placing for placing in reversed(wanted)}
+
+        async def work(connection: Connection) -> dict[UUID, int]:
+            some = list(first.values())
+            await rows(connection, "class.lock", list(first), 0.0)
+            found = await rows(
+                connection,
+                "node.place",
+                list(first),
+                [placing.node_id for placing in some],
+                [placing.epoch for placing in some],
+            )
+            return {f["class_id"]: f["placement_epoch"] for f in found}
+
+        placed = await self._database.retried(work)
+        return [
+            placed.get(placing.class_id) if first[placing.class_id] is placing else None
+            for placing in wanted
+        ]
 
     async def place_viewer(
         self,
@@ -281,12 +321,12 @@ class Placement:
     def _fullness(self, known: _Known, sessions: int) -> float:
         """Return how full a node is for viewers; `sessions` is our count, the beat's may be higher.
 
-        What lags for a moment is no reason to open an edge, what lags until it is full is one.
+        What lags for a moment is no reason to open an edge, what lags until it is full is one. A class
+        that is there already costs no more for one more viewer.
         """
         load = known.load
-        full = self._limits.sessions_per_node
         filled = max(
-            max(load.sessions, sessions) / full + load.classes / CLASSES_FULL,
+            max(load.sessions, sessions) / self._limits.sessions_per_node,
             load.egress_bps / EGRESS_FULL_BPS,
         )
         return max(filled, 1.0) if known.busyness >= 1.0 else filled

@@ -165,7 +165,7 @@ class Control:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._beats.close()
-        await self._trees.close()
+        await self._placement.close()
         await self._seats.close()
         self._passwords.close()
         await self._map.close()

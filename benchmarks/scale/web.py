@@ -16,7 +16,7 @@ from control.beats import Beats
 from control.classes import Classes
 from control.database import Database
 from control.janitor import Janitor
-from control.placement import Placement
+from control.placement import Limits, Placement
 from control.redis_map import RedisMap
 from control.seats import Seats
 from control.sessions import SESSION_IDLE_S
@@ -27,6 +27,7 @@ JOINING_FACTOR = 4
 PROGRESS_ITEMS = 5000
 # Delays are kept one in so many, and the first ones all.
 SAMPLE_EVERY = 20
+SESSIONS_PER_NODE = 100_000
 # Nobody publishes while classes are being started; that may take an hour.
 HOST_ABSENCE_MAX_S = 6 * 3600.0
 
@@ -44,7 +45,9 @@ async def opened(database_url: str, redis_url: str) -> AsyncIterator[Work]:
     janitor = Janitor(beating, idle_s=SESSION_IDLE_S, host_absence_max_s=HOST_ABSENCE_MAX_S)
     sweeping = asyncio.create_task(janitor.run(), name="janitor")
     beats = Beats(beating, redis_map)
-    web = Web(Classes(database), seats, Placement(database, redis_map), beats)
+    # As many as are asked for fit on a made-up node.
+    placement = Placement(database, redis_map, limits=Limits(sessions_per_node=SESSIONS_PER_NODE))
+    web = Web(Classes(database), seats, placement, beats)
 
     async def work(job: Share | Phase, tell: Tell) -> Told:
         return await (web.begin(job) if isinstance(job, Share) else web.do(job, tell))
@@ -55,6 +58,7 @@ async def opened(database_url: str, redis_url: str) -> AsyncIterator[Work]:
         sweeping.cancel()
         await web.close()
         await beats.close()
+        await placement.close()
         await seats.close()
         await redis_map.close()
         await beating.close()
@@ -165,7 +169,12 @@ class Web:
 
     async def _open(self, admission: Admission) -> None:
         # A made-up node is an object of one process, whose classes alone it can carry.
-        node = await self._placement.place(admission.class_id, self._share.others)
+        others = self._share.others
+        if admission.is_host:
+            node = await self._placement.place(admission.class_id, others)
+        else:
+            place = await self._placement.place_viewer(admission.class_id, exclude=others)
+            node = place.node
         await self._seats.bind(admission, node.node_id)
         self._nodes[node.node_id].open(admission.session_id, admission.fence, admission.class_id)
 

@@ -138,13 +138,14 @@ SELECT class.state, class.origin_node, class.placement_epoch,
 FROM class LEFT JOIN node ON node_id = origin_node
 WHERE class_id = $1
 
--- place: Put a class on a node, unless somebody placed it meanwhile or the node has died.
-UPDATE class SET origin_node = $2, placement_epoch = placement_epoch + 1
-WHERE class_id = $1 AND placement_epoch = $3 AND state <> 'ended'
+-- place: Put classes, which are locked, on nodes, but none that was placed meanwhile or whose node has died.
+UPDATE class SET origin_node = wanted.node_id, placement_epoch = placement_epoch + 1
+FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS wanted (class_id, node_id, epoch)
+WHERE class.class_id = wanted.class_id AND placement_epoch = wanted.epoch AND state <> 'ended'
   AND EXISTS (SELECT FROM node
-              WHERE node_id = $2 AND lease_until > clock_timestamp() AND NOT reaped
+              WHERE node.node_id = wanted.node_id AND lease_until > clock_timestamp() AND NOT reaped
                 AND NOT draining AND shunned_until < clock_timestamp())
-RETURNING placement_epoch
+RETURNING class.class_id, placement_epoch
 
 -- reap: Declare nodes dead whose lease was over at a moment at which all could beat.
 UPDATE node SET reaped = true

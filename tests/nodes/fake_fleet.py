@@ -143,6 +143,8 @@ class MadeUpNode:
         )
         answer = await self.fleet.plane._beats.beat(message, self.secret)
         self._cursor = answer.cursor
+        for ended in answer.ended_classes:
+            self.rooms.pop(ended.class_id, None)
         return answer
 
     def room(self, class_id: str) -> Room:

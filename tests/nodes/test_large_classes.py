@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 
-from control import Account, Admission, Limits, Problem
+from control import Account, Admission, Limits, Problem, beats, placement
 from tests.control.people import School
 from tests.nodes.fake_fleet import Fleet, fleet
 from wire.beat import LostLink
@@ -22,9 +22,16 @@ PER_NODE = 20
 
 @pytest.fixture
 async def four(
-    database_url: str, redis_url: str, tmp_path: Path, school: School
+    database_url: str,
+    redis_url: str,
+    tmp_path: Path,
+    school: School,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Fleet]:
     """Four nodes under two web processes; two edges hang on a node at the most."""
+    # A machine that is busy with something else is no reason to find a node dead.
+    monkeypatch.setattr(beats, "LEASE_S", 300.0)
+    monkeypatch.setattr(placement, "BEAT_AGE_MAX_S", 300.0)
     limits = Limits(sessions_per_node=PER_NODE, edges_per_node=2)
     async with fleet(database_url, redis_url, tmp_path, nodes=4, webs=2, limits=limits) as made:
         yield made
@@ -188,8 +195,8 @@ async def test_a_node_that_hangs_is_left_without_anybody_coming(
     assert hanging.room(str(class_id)).sessions.keys().isdisjoint(four.blind(class_id))
     hung = four.node(middle)
     assert hung is not None
-    placement = await school.sql.fetchval("SELECT placement_epoch FROM class")
-    assert [m.epoch for m in hung.moved] == [placement + 1], "whom it still has is to go"
+    epoch = await school.sql.fetchval("SELECT placement_epoch FROM class")
+    assert [m.epoch for m in hung.moved] == [epoch + 1], "whom it still has is to go"
 
 
 async def test_the_origin_dies_and_edges_keep_their_viewers(four: Fleet, school: School) -> None:
@@ -244,15 +251,19 @@ async def test_a_process_that_dies_in_between_leaves_nothing_that_is_not_healed(
 
     # It has written the edge and told the parent, and nothing more is heard of it.
     monkeypatch.setattr(dying.nodes, "take_link", dies)
-    people = await school.people(19)
-    await asyncio.gather(*(dying.watch(p, link) for p in people), return_exceptions=True)
-    assert told
+    for person in await school.people(30):
+        await asyncio.gather(dying.watch(person, link), return_exceptions=True)
+        if told:
+            break
     ((edge, (_, _, was_told)),) = (await edges(school, class_id)).items()
     assert not was_told
     await dying.links.close()
     await four.beat()
     await asyncio.sleep(1.1)
-    _, node = await other.watch(await school.person(), link)
+    for person in await school.people(4):  # the origin may have room for one or two
+        _, node = await other.watch(person, link)
+        if node == edge:
+            break
     assert node == edge and (await edges(school, class_id))[edge][2]
     assert not four.blind(class_id)
     # Without anybody who joins, the healing does it.
@@ -374,10 +385,8 @@ async def test_the_end_of_a_class_ends_its_tree(four: Fleet, school: School) -> 
     assert await edges(school, class_id)
     await four.plane._classes.end(teacher, class_id)
     assert await edges(school, class_id) == {}
-    for node in four.nodes:
-        answer = await node.beat(lost=[])
-        if node.room(str(class_id)).sessions:
-            assert str(class_id) in {ended.class_id for ended in answer.ended_classes}
+    await four.beat()
+    assert not any(str(class_id) in node.rooms for node in four.nodes), "all have heard of it"
     await four.heal()
 
 
