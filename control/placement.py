@@ -22,7 +22,7 @@ import logging
 import math
 import random
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Set
 from dataclasses import dataclass, replace
 from typing import Any
@@ -67,6 +67,10 @@ PLACED_WINDOW_S = 2.0
 # counts as well, and PostgreSQL is asked for it.
 COUNTED_FROM = 0.025
 CLASSES_COUNTED_MAX = 4096
+# A node takes some 400 joins a second (docs/performance.md) while it serves those who watch. So of a stampede
+# into one class a process sends a node so many between two looks at the tree, half a second apart, and
+# opens edges for the rest before the first ones are full.
+JOINS_PER_LOOK_MAX = 50
 GROWS_MAX = 3
 PLACING_LANES = 2
 # Chosen among with weights: a burst that all sees the same roster spreads by itself, and the choice
@@ -275,6 +279,8 @@ class Placement:
         # Whoever was there is counted there: room for growth is kept for them too.
         if stays_on in fullness and not roster[stays_on].draining and fullness[stays_on] <= 1.0:
             return _place(tree, origin, stays_on)
+        lately = Counter(node for _, node in tree.placed)
+        fullness = {n: full for n, full in fullness.items() if lately[n] < JOINS_PER_LOOK_MAX}
         if fullness.get(origin.node_id, 1.0) < VIEWERS_FULL:
             return _place(tree, origin, origin.node_id)
         edges = [

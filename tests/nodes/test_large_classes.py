@@ -407,3 +407,15 @@ async def test_a_draining_edge_gets_nobody_and_gives_nothing(four: Fleet, school
     await asyncio.sleep(1.1)
     await join_all(four, await school.people(5), link)
     assert middle.viewers(class_id) == before
+
+
+async def test_a_stampede_is_spread_before_nodes_are_full(
+    database_url: str, redis_url: str, tmp_path: Path, school: School
+) -> None:
+    async with fleet(database_url, redis_url, tmp_path, nodes=4, limits=Limits()) as made:
+        _, class_id, _, origin = await taught(made, school, 1000)
+        place = made.plane._placement.place_viewer
+        calm = [(await place(class_id)).node.node_id for _ in range(40)]
+        assert set(calm) == {origin}
+        places = [(await place(class_id)).node.node_id for _ in range(140)]
+        assert len(set(places)) >= 3 and max(Counter(places).values()) <= 110
