@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 
-from control import Account, Admission, Limits, Problem, beats, placement
+from control import Account, Admission, Limits, Problem, beats, placement, trees
 from tests.control.people import School
 from tests.nodes.fake_fleet import Fleet, fleet
 from wire.beat import LostLink
@@ -32,6 +32,9 @@ async def four(
     # A machine that is busy with something else is no reason to find a node dead.
     monkeypatch.setattr(beats, "LEASE_S", 300.0)
     monkeypatch.setattr(placement, "BEAT_AGE_MAX_S", 300.0)
+    # Nodes here are a hundredth of real ones: so is what other processes place unseen.
+    monkeypatch.setattr(trees, "SEEN_S", 0.005)
+    monkeypatch.setattr(trees, "LOOK_SHARE", 0.0)
     limits = Limits(sessions_per_node=PER_NODE, edges_per_node=2)
     async with fleet(database_url, redis_url, tmp_path, nodes=4, webs=2, limits=limits) as made:
         yield made
@@ -45,7 +48,7 @@ async def taught(four: Fleet, school: School, capacity: int) -> tuple[Account, U
 
 
 async def join_all(
-    four: Fleet, people: list[Account], link: str, at_once: int = 16
+    four: Fleet, people: list[Account], link: str, at_once: int = 8
 ) -> tuple[dict[UUID, tuple[Admission, UUID]], list[str]]:
     """Let people join through all web processes; return where they are, and the refusals' codes."""
     gate = asyncio.Semaphore(at_once)
@@ -113,6 +116,7 @@ async def test_racing_joins_fill_a_tree_exactly(four: Fleet, school: School) -> 
     await school.assert_invariants()
 
 
+@pytest.mark.long
 async def test_two_processes_that_add_an_edge_end_with_one(four: Fleet, school: School) -> None:
     _, class_id, link, origin = await taught(four, school, 100)
     counts = []
@@ -120,9 +124,10 @@ async def test_two_processes_that_add_an_edge_end_with_one(four: Fleet, school: 
         await join_all(four, await school.people(2), link)
         counts.append(len(await edges(school, class_id)))
     assert counts == sorted(counts) and set(counts) == {0, 1, 2}
-    assert counts.index(1) >= 7 and counts.index(2) >= counts.index(1) + 7, "each was filled"
+    assert counts.index(1) >= 5 and counts.index(2) >= counts.index(1) + 5, "each was filled"
 
 
+@pytest.mark.long
 async def test_who_comes_back_stays_on_the_node(four: Fleet, school: School) -> None:
     _, class_id, link, origin = await taught(four, school, 100)
     people = await school.people(25)
@@ -147,6 +152,7 @@ async def test_who_comes_back_stays_on_the_node(four: Fleet, school: School) -> 
     assert new == origin, "whoever is new goes to the origin while it has room"
 
 
+@pytest.mark.long
 async def test_an_edge_that_dies_is_replaced_and_its_children_go_on(
     four: Fleet, school: School
 ) -> None:
@@ -178,6 +184,7 @@ async def test_an_edge_that_dies_is_replaced_and_its_children_go_on(
     await school.assert_invariants()
 
 
+@pytest.mark.long
 async def test_a_node_that_hangs_is_left_without_anybody_coming(
     four: Fleet, school: School
 ) -> None:
@@ -199,6 +206,7 @@ async def test_a_node_that_hangs_is_left_without_anybody_coming(
     assert [m.epoch for m in hung.moved] == [epoch + 1], "whom it still has is to go"
 
 
+@pytest.mark.long
 async def test_the_origin_dies_and_edges_keep_their_viewers(four: Fleet, school: School) -> None:
     teacher, class_id, link, origin = await taught(four, school, 100)
     people = await school.people(34)
@@ -222,6 +230,7 @@ async def test_the_origin_dies_and_edges_keep_their_viewers(four: Fleet, school:
     assert await school.sql.fetchval("SELECT placement_epoch FROM class") == 2
 
 
+@pytest.mark.long
 async def test_an_edge_becomes_the_origin_where_no_other_node_is(
     four: Fleet, school: School
 ) -> None:
@@ -238,6 +247,7 @@ async def test_an_edge_becomes_the_origin_where_no_other_node_is(
     assert not four.blind(class_id)
 
 
+@pytest.mark.long
 async def test_a_process_that_dies_in_between_leaves_nothing_that_is_not_healed(
     four: Fleet, school: School, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -273,6 +283,7 @@ async def test_a_process_that_dies_in_between_leaves_nothing_that_is_not_healed(
     assert (await edges(school, class_id))[edge][2]
 
 
+@pytest.mark.long
 async def test_a_lost_link_is_made_anew_and_another_ones_is_not(
     four: Fleet, school: School, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -316,6 +327,7 @@ def school_id() -> UUID:
     return UUID(int=7)
 
 
+@pytest.mark.long
 async def test_an_edge_that_loses_every_link_is_dropped(
     four: Fleet, school: School, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -337,6 +349,7 @@ async def test_an_edge_that_loses_every_link_is_dropped(
     assert "loses every link" in caplog.text and liar.moved
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("code", ["loop", "no_parent", "wrong_node", "draining", "stale"])
 async def test_who_does_not_take_a_link_keeps_nobody_waiting(
     four: Fleet, school: School, code: str
@@ -353,6 +366,7 @@ async def test_who_does_not_take_a_link_keeps_nobody_waiting(
     assert len(seated) >= 17
 
 
+@pytest.mark.long
 async def test_an_idle_edge_is_closed(four: Fleet, school: School) -> None:
     _, class_id, link, origin = await taught(four, school, 100)
     people = await school.people(22)
@@ -378,6 +392,7 @@ async def test_an_idle_edge_is_closed(four: Fleet, school: School) -> None:
     assert not await four.plane.bind_session(admission, edge, as_edge=True)
 
 
+@pytest.mark.long
 async def test_the_end_of_a_class_ends_its_tree(four: Fleet, school: School) -> None:
     teacher, class_id, link, _ = await taught(four, school, 100)
     await join_all(four, await school.people(24), link)
@@ -390,6 +405,7 @@ async def test_the_end_of_a_class_ends_its_tree(four: Fleet, school: School) -> 
     await four.heal()
 
 
+@pytest.mark.long
 async def test_a_draining_edge_gets_nobody_and_gives_nothing(four: Fleet, school: School) -> None:
     _, class_id, link, origin = await taught(four, school, 100)
     await three_edges(four, await school.people(60), link)
@@ -409,6 +425,7 @@ async def test_a_draining_edge_gets_nobody_and_gives_nothing(four: Fleet, school
     assert middle.viewers(class_id) == before
 
 
+@pytest.mark.long
 async def test_a_stampede_is_spread_before_nodes_are_full(
     database_url: str, redis_url: str, tmp_path: Path, school: School
 ) -> None:
