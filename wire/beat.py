@@ -97,7 +97,7 @@ class HeldSession:
 
 @dataclass(frozen=True, slots=True)
 class LostLink:
-    """The node is an edge of a class and gets nothing over the link to its parent (`wire.link`)."""
+    """The class's upstream on this node (`wire.link`) is silent, or was refused: it needs another one."""
 
     class_id: str
     link_id: str
@@ -121,7 +121,7 @@ class Beat:
     sessions: tuple[HeldSession, ...] | None = None  # the whole set, when it was asked for
     draining: bool = False  # the node is about to stop: it is to get no new classes
     leaving: bool = False  # the node holds nothing any more and stops: its lease need not run out
-    # In each beat until another link has come; at most LOST_LINKS_PER_BEAT_MAX.
+    # Said in every beat until another link was taken or the class is gone here.
     links_lost: tuple[LostLink, ...] = ()
 
 

@@ -5,17 +5,17 @@ one copy from its parent and serves viewers and edges of its own. `web` decides 
 link's key and tells the parent first (`OfferLink`), then the child (`TakeLink`), which connects to its
 parent and proves that it has the key. SRTP keys of the link are derived from it; it is never logged.
 
-| request                            | body      | answer                                          |
-|------------------------------------|-----------|-------------------------------------------------|
-| POST /classes/{class_id}/links     | OfferLink | 204; 409 not on this node, stale placement      |
-| POST /classes/{class_id}/upstream  | TakeLink  | 204 when its parent has answered; 409 loop, stale |
-| DELETE /classes/{class_id}/links   | CloseLink | 204 (also where it is gone already)       |
-| DELETE /classes/{class_id}/upstream | CloseLink | 204 (also where it is gone already)      |
+| request                             | body      | answer                                         |
+|-------------------------------------|-----------|------------------------------------------------|
+| POST /classes/{class_id}/links      | OfferLink | 204; 409 stale, 503 wrong_node, no_capacity    |
+| POST /classes/{class_id}/upstream   | TakeLink  | 204 when its parent has answered; 409 loop,    |
+|                                     |           | stale; 503 no_parent                           |
+| DELETE /classes/{class_id}/links    | CloseLink | 204, also where it is gone                     |
+| DELETE /classes/{class_id}/upstream | CloseLink | 204, also where it is gone                     |
 
-The same link may be told again, by another process: it changes nothing then. A link that was lost is never
-told again: the child says so in its beats (`wire.beat.LostLink`) and gets another one, with another key.
-
-Both as in `wire.session`, with the secret of the node that is asked, and a `Refusal` where refused.
+All as in `wire.session`, with the secret of the node that is asked, and a `Refusal` where refused. A
+request may come twice: what is known already changes nothing. A child whose link is lost says so in its
+beats (`wire.beat.LostLink`); the link that heals it has another id and key.
 """
 
 from __future__ import annotations
@@ -53,6 +53,6 @@ class TakeLink:
 
 @dataclass(frozen=True, slots=True)
 class CloseLink:
-    """This link is over: told to the child (upstream) and the parent (links). Another one is left alone."""
+    """Told to the child (upstream) or the parent (links): this link is over; another one is left alone."""
 
     link_id: str  # UUID

@@ -25,7 +25,8 @@ GAP_P99_S = 3.0
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Deployment]:
-    with deployment(nodes=4, webs=2, sessions_per_node=PER_NODE, edges_per_node=2) as started:
+    limits = {"LECTERN_SESSIONS_PER_NODE": str(PER_NODE), "LECTERN_EDGES_PER_NODE": "2"}
+    with deployment(nodes=4, webs=2, extra=limits) as started:
         yield started
 
 
