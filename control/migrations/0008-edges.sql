@@ -1,5 +1,5 @@
 -- Classes on more than one node: the edges of each class's tree.
--- depends: 0006-webhooks
+-- depends: 0007-made-passwords
 
 CREATE TABLE class_edge (
     class_id uuid NOT NULL REFERENCES class ON DELETE CASCADE,
