@@ -9,9 +9,10 @@ from control.classes import ClassEnd
 from control.database import AWAY
 from control.metrics import REGISTRY
 from control.migrate import migrate
-from control.model import Account, Admission, NodeAddress
+from control.model import Account, Admission, Link, NodeAddress, TreeChange, ViewerPlace
 from control.openapi import problem_responses
 from control.operators import NodeLine, Operators, User
+from control.placement import Limits
 from control.problem import Problem
 from control.service import Control
 from control.webhooks import Webhook
@@ -23,11 +24,15 @@ __all__ = [
     "Admission",
     "ClassEnd",
     "Control",
+    "Limits",
+    "Link",
     "NodeAddress",
     "NodeLine",
     "Operators",
     "Problem",
+    "TreeChange",
     "User",
+    "ViewerPlace",
     "Webhook",
     "migrate",
     "problem_responses",

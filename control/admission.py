@@ -67,6 +67,8 @@ class Move:
     request: Request
     session_id: UUID
     continues: UUID | None
+    # The node of the seat where it is one in the same class.
+    stays_on: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +113,15 @@ def decide(
 
 
 def _renew(request: Request, seat: asyncpg.Record) -> Decision:
+    node = seat["node_id"]
     if request.resume_of is None:
-        return Move(request, request.session_id, None)
+        return Move(request, request.session_id, None, node)
     if request.resume_of not in (seat["session_id"], seat["continues"]):
         return Problem(409, "replaced", "You opened this class somewhere else.")
     if seat["in_grace"]:
         # The segment is closed and stays so; the place is kept, the session is a new one.
-        return Move(request, request.session_id, seat["session_id"])
-    return Move(request, seat["session_id"], seat["continues"])
+        return Move(request, request.session_id, seat["session_id"], node)
+    return Move(request, seat["session_id"], seat["continues"], node)
 
 
 def _leave_other(
@@ -252,8 +255,10 @@ async def _round(
     for number, decided in chosen.items():
         request = decided.request
         session = decided.session_id if isinstance(decided, Move) else request.session_id
+        stays_on = decided.stays_on if isinstance(decided, Move) else None
         if (fence := fences.get(request.account.account_id)) is not None:
-            outcomes[number] = _admission(request, locked[request.class_id], session, fence)
+            target = locked[request.class_id]
+            outcomes[number] = _admission(request, target, session, fence, stays_on)
     return outcomes
 
 
@@ -301,7 +306,9 @@ async def _write(
     return fences
 
 
-def _admission(request: Request, target: Any, session_id: UUID, fence: int) -> Admission:
+def _admission(
+    request: Request, target: Any, session_id: UUID, fence: int, stays_on: UUID | None = None
+) -> Admission:
     return Admission(
         session_id=session_id,
         fence=fence,
@@ -313,4 +320,5 @@ def _admission(request: Request, target: Any, session_id: UUID, fence: int) -> A
         is_host=False,
         node_id=target["origin_node"],
         epoch=target["placement_epoch"],
+        stays_on=stays_on,
     )

@@ -55,7 +55,12 @@ class Batcher(Generic[Item, Result]):
             lane.fail(try_again())
 
     async def do(self, key: Hashable, item: Item) -> Result:
-        """Return the item's result; items with one key share a lane. Problem `try_again` when full."""
+        """Return the item's result; items with one key share a lane. Problem `try_again` when full.
+
+        The first item starts the workers.
+        """
+        if not self._tasks:
+            self.start()
         lane = self._lanes[hash(key) % len(self._lanes)]
         if len(lane.waiting) >= LANE_ITEMS_MAX:
             raise try_again()

@@ -22,11 +22,13 @@ import asyncpg
 from control.database import AWAY, Connection, Database, rows
 from control.endings import Ending, end_sessions, ending, lock_classes_of
 from control.ids import parse_uuid
-from control.placement import busyness
+from control.placement import SESSIONS_FULL, busyness
 from control.problem import Problem
 from control.redis_map import RedisMap
+from control.trees import Trees
 from wire.beat import (
     LEASE_S,
+    LOST_LINKS_PER_BEAT_MAX,
     Beat,
     BeatAnswer,
     EndedClass,
@@ -93,9 +95,19 @@ class _Said:
 class Beats:
     """Takes registrations and beats."""
 
-    def __init__(self, database: Database, redis_map: RedisMap) -> None:
+    def __init__(
+        self,
+        database: Database,
+        redis_map: RedisMap,
+        trees: Trees | None = None,
+        *,
+        sessions_per_node: int = SESSIONS_FULL,
+    ) -> None:
+        """`trees` hears of links that are lost."""
         self._database = database
         self._map = redis_map
+        self._trees = trees
+        self._sessions_full = sessions_per_node
         # The latest attempt, by node and secret: who does not know it gives nobody's attempt up.
         self._working: dict[tuple[UUID, str], asyncio.Task[BeatAnswer]] = {}
         self._given_up: set[asyncio.Task[BeatAnswer]] = set()
@@ -176,7 +188,7 @@ class Beats:
     async def _beat(self, node_id: UUID, message: Beat, secret: str) -> BeatAnswer:
         arrived_at, draining = await self._renew(node_id, message, secret)
         said = _Said(node_id, _sent(message, arrived_at))
-        await self._map.remember_load(node_id, busyness(message.load))
+        await self._map.remember_load(node_id, busyness(message.load, self._sessions_full))
         events = [event for given in message.events if (event := _checked(given)) is not None]
         revoked: dict[tuple[str, int], Revocation] = {}
         try:
@@ -194,7 +206,9 @@ class Beats:
         if message.digest is not None:
             # Whoever placed them anew told the node; it may not have heard.
             found = await self._database.rows("node.moved", node_id)
-            moved = [MovedClass(str(f["class_id"]), f["placement_epoch"]) for f in found]
+            moved = [MovedClass(str(f["class_id"]), f["epoch"]) for f in found]
+        if self._trees is not None and message.links_lost:
+            await self._trees.links_lost(node_id, message.links_lost[:LOST_LINKS_PER_BEAT_MAX])
         return BeatAnswer(
             cursor=cursor,
             at=arrived_at.timestamp(),
@@ -254,7 +268,9 @@ class Beats:
             return
         log.warning("node %s says %d sessions and holds %d", node_id, load.sessions, held)
         await self._database.rows("node.correct_load", node_id, held)
-        await self._map.remember_load(node_id, busyness(replace(load, sessions=held)))
+        await self._map.remember_load(
+            node_id, busyness(replace(load, sessions=held), self._sessions_full)
+        )
 
     async def _reconcile(
         self,

@@ -73,6 +73,23 @@ SEATS_SWEPT = Counter(
 CLASSES_DESERTED = Counter(
     "lectern_classes_deserted", "Classes that ended for want of a teacher.", registry=REGISTRY
 )
+NODES = Gauge(
+    "lectern_nodes",
+    "Nodes that live, as this process sees them: fit for classes, draining, or silent.",
+    ["state"],
+    registry=REGISTRY,
+)
+HEADROOM = Gauge(
+    "lectern_headroom_sessions",
+    "Viewers that the nodes which are fit still take.",
+    registry=REGISTRY,
+)
+TREE_CHANGES = Counter(
+    "lectern_tree_changes",
+    "Changes of large classes' trees by this process: links made, edges dropped or closed.",
+    ["kind"],
+    registry=REGISTRY,
+)
 LAG = Histogram(
     "lectern_event_loop_lag_seconds",
     "How late the event loop was for a timer, four times a second.",
@@ -86,6 +103,10 @@ TASKS = Gauge(
 
 for _outcome in ("accepted", "stale", "held", "refused"):
     BEATS.labels(_outcome)
+for _state in ("fit", "draining", "silent"):
+    NODES.labels(_state)
+for _kind in ("linked", "dropped", "closed"):
+    TREE_CHANGES.labels(_kind)
 
 
 class Metrics:

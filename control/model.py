@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
 
@@ -33,6 +33,8 @@ class Admission:
     node_id: UUID | None = None
     # The class's placement_epoch at the admission: word of an end that carries a lower one is older.
     epoch: int = 0
+    # Where a person who comes back to a seat was before.
+    stays_on: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +46,37 @@ class NodeAddress:
     media: tuple[tuple[str, int], ...] = ()
     # placement_epoch of the class that was asked for; 0: of none.
     epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What hangs an edge of a class on its parent (`wire.link`), as PostgreSQL has it."""
+
+    class_id: UUID
+    link_id: UUID
+    version: int  # each new link of an edge has one more
+    placement: int  # placement_epoch of the class
+    key: bytes = field(repr=False)
+    path: tuple[UUID, ...]  # from the origin to the parent
+    parent: NodeAddress
+    child: NodeAddress
+    told: bool  # both have taken it
+
+
+@dataclass(frozen=True, slots=True)
+class ViewerPlace:
+    """The node that is to serve a viewer; `link` where it is an edge of the class."""
+
+    node: NodeAddress
+    link: Link | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TreeChange:
+    """What nodes have to hear after a class's tree has changed, committed."""
+
+    class_id: UUID
+    placement: int = 0
+    links: tuple[Link, ...] = ()  # new ones
+    dropped: tuple[NodeAddress, ...] = ()  # edges that are none any more: whom they have is to go
+    closed: tuple[Link, ...] = ()  # nobody uses them

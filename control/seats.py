@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Literal
 from uuid import UUID
 
 from control.admission import Admissions, Request
@@ -17,13 +19,23 @@ from control.tokens import digest
 
 log = logging.getLogger(__name__)
 
+_Bound = Literal["bound", "lost", "no_edge"]
+
 # Each lane has one transaction under way; more lanes than cores of the database gain nothing.
 ADMISSION_LANES = 4
 ENDING_LANES = 2
+BINDING_LANES = 2
 LINK_LANES = 2
 LINKS_MAX = 10_000
 # Reasons with which a client may leave; everything else is ours to say.
 LEAVE_REASONS = frozenset({"left", "pagehide"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Binding:
+    admission: Admission
+    node_id: UUID
+    as_edge: bool
 
 
 class Seats:
@@ -37,6 +49,7 @@ class Seats:
         self._endings: Batcher[Ending, bool] = Batcher(
             "ending", ENDING_LANES, Endings(database).apply
         )
+        self._bindings: Batcher[_Binding, _Bound] = Batcher("binding", BINDING_LANES, self._bind)
         self._resolving: Batcher[str, tuple[UUID, int]] = Batcher(
             "links", LINK_LANES, self._look_up
         )
@@ -48,11 +61,13 @@ class Seats:
         self._resolving.start()
         self._admissions.start()
         self._endings.start()
+        self._bindings.start()
 
     async def close(self) -> None:
         await self._resolving.close()
         await self._admissions.close()
         await self._endings.close()
+        await self._bindings.close()
 
     async def admit(
         self,
@@ -132,30 +147,52 @@ class Seats:
         held = await self._endings.do(admission.class_id, end)
         log.info("session %s was given up (%s), seated: %s", admission.session_id, reason, held)
 
-    async def bind(self, admission: Admission, node_id: UUID) -> None:
+    async def bind(self, admission: Admission, node_id: UUID, *, as_edge: bool = False) -> bool:
         """See `Control.bind_session`."""
-        if admission.node_id == node_id:
-            return
+        if admission.node_id == node_id and not as_edge:
+            return True
+        bound = await self._bindings.do(admission.class_id, _Binding(admission, node_id, as_edge))
+        if bound == "bound":
+            return True
+        if bound == "no_edge":
+            return False
+        waits = await self._database.value(
+            "seat.waits", admission.user_id, admission.session_id, admission.class_id
+        )
+        if waits:
+            raise try_again()
+        raise Problem(409, "replaced", "This session was replaced before it was opened.")
 
-        async def work(connection: Connection) -> bool:
-            await rows(connection, "class.lock", [admission.class_id], 0.0)
-            bound = await rows(
+    async def _bind(self, bindings: list[_Binding]) -> list[_Bound | Exception]:
+        # One row may be updated once per statement; of two attempts of a session the later one counts.
+        last = {(b.admission.session_id, b.admission.fence): b for b in bindings}
+
+        async def work(connection: Connection) -> dict[tuple[UUID, int], _Bound]:
+            some = list(last.values())
+            await rows(connection, "class.lock", list({b.admission.class_id for b in some}), 0.0)
+            found = await rows(
                 connection,
                 "seat.bind",
-                admission.user_id,
-                admission.session_id,
-                admission.fence,
-                node_id,
+                [b.admission.user_id for b in some],
+                [b.admission.session_id for b in some],
+                [b.admission.fence for b in some],
+                [b.node_id for b in some],
+                [b.as_edge for b in some],
+                [b.admission.class_id for b in some],
             )
-            return bool(bound)
+            return {
+                (f["session_id"], f["fence"]): "bound" if f["bound"] else
+                "lost" if f["stands"] else "no_edge"
+                for f in found
+            }  # fmt: skip
 
-        if not await self._database.retried(work):
-            waits = await self._database.value(
-                "seat.waits", admission.user_id, admission.session_id, admission.class_id
-            )
-            if waits:
-                raise try_again()
-            raise Problem(409, "replaced", "This session was replaced before it was opened.")
+        outcomes = await self._database.retried(work)
+        return [
+            outcomes[b.admission.session_id, b.admission.fence]
+            if last[b.admission.session_id, b.admission.fence] is b
+            else try_again()
+            for b in bindings
+        ]
 
 
 def _link_invalid() -> Problem:

@@ -25,12 +25,12 @@ from control.http import Network, behind_proxies, origin_check, problems
 from control.janitor import Janitor
 from control.lobby import Lobbies
 from control.metrics import Metrics
-from control.model import Account, Admission, NodeAddress
+from control.model import Account, Admission, Link, NodeAddress, TreeChange, ViewerPlace
 from control.operations import Operation
 from control.operator_api import OperatorApi
 from control.password_rule import PasswordRule
 from control.passwords import Passwords
-from control.placement import NODES_MAX, Placement
+from control.placement import NODES_MAX, Limits, Placement
 from control.problem import Problem
 from control.redis_map import RedisMap
 from control.seats import Seats
@@ -63,6 +63,7 @@ class Control:
         trusted_proxies: tuple[Network, ...],
         metrics_token: str | None,
         webhook: Webhook | None,
+        limits: Limits,
     ) -> None:
         self._database = database
         self._map = redis_map
@@ -81,8 +82,11 @@ class Control:
         self._tell_end: Callable[[ClassEnd], None] = lambda end: None
         self._classes = Classes(database, changed=self._lobbies.look, ended=self._class_ended)
         self._seats = Seats(database)
-        self._placement = Placement(database, redis_map)
-        self._beats = Beats(database, redis_map)
+        self._placement = Placement(database, redis_map, limits=limits)
+        self._trees = self._placement.trees
+        self._beats = Beats(
+            database, redis_map, self._trees, sessions_per_node=limits.sessions_per_node
+        )
         self._janitor = Janitor(
             database,
             idle_s=SESSION_IDLE_S,
@@ -124,12 +128,13 @@ class Control:
         trusted_proxies: tuple[Network, ...] = (),
         metrics_token: str | None = None,
         webhook: Webhook | None = None,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> Control:
         """Connect and start what runs by itself; `close` ends it. The schema must be migrated.
 
         A class whose teacher publishes nothing for `host_absence_max_s` ends by itself. What comes
         from `trusted_proxies` is taken for what its X-Forwarded-For says. /metrics is there for who
-        has `metrics_token`.
+        has `metrics_token`. `limits` say when a node is full.
         """
         control = cls(
             await Database.open(database_url),
@@ -142,6 +147,7 @@ class Control:
             trusted_proxies=trusted_proxies,
             metrics_token=metrics_token,
             webhook=webhook,
+            limits=limits,
         )
         control._seats.start()
         control._tasks = [
@@ -159,6 +165,7 @@ class Control:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._beats.close()
+        await self._placement.close()
         await self._seats.close()
         self._passwords.close()
         await self._map.close()
@@ -244,19 +251,70 @@ class Control:
         an excluded one: Redis makes it fast, PostgreSQL decides. Problem no_capacity."""
         return await self._placement.place(class_id, exclude)
 
+    async def place_viewer(
+        self,
+        admission: Admission,
+        *,
+        exclude: frozenset[UUID] = frozenset(),
+        full: frozenset[UUID] = frozenset(),
+        grows: bool = True,
+    ) -> ViewerPlace:
+        """Return the node that is to serve a viewer: the class's origin or an edge, one that is opened
+        where none has room. `exclude` do not work, `full` take nobody more. Where the place has a
+        `link` that its nodes have not been told, that is to be done first; with `grows` false it never
+        has one. Problem no_capacity."""
+        return await self._placement.place_viewer(
+            admission.class_id,
+            stays_on=admission.stays_on,
+            exclude=exclude,
+            full=full,
+            grows=grows,
+        )
+
+    def when_tree_changes(self, tell: Callable[[TreeChange], None]) -> None:
+        """Let `tell` hear what nodes have to hear of a class's tree, after each commit of this process."""
+        self._trees.tell = tell
+
+    async def link_told(self, link: Link) -> None:
+        """Note that both nodes of a link have taken it."""
+        await self._trees.link_told(link)
+
+    async def lose_edge(self, class_id: UUID, node_id: UUID) -> None:
+        """Take an edge out of a class's tree: it does not work. What hangs on it gets another parent."""
+        await self._trees.mend(class_id, frozenset({node_id}))
+
+    async def relink(self, link: Link) -> None:
+        """Give an edge another link: its parent does not take this one."""
+        await self._trees.refused(link)
+
+    async def heal_trees(self) -> None:
+        """Mend what is broken in any tree, and tell anew what was not told; any process may, at any time."""
+        await self._trees.heal()
+
+    async def close_idle_edges(self) -> None:
+        """Close edges that nobody has used for a while."""
+        await self._trees.close_idle()
+
     async def living_nodes(self) -> list[NodeAddress]:
         """Return the nodes whose leases run, as of a second ago at the most."""
         return await self._placement.living()
+
+    async def headroom_of(self, node_id: UUID) -> float | None:
+        """Return which part of a node is free, by what it uses most; None where it does not live."""
+        return await self._placement.headroom(node_id)
 
     async def shun(self, node_id: UUID) -> None:
         """Take a node out of rotation for some seconds, for every process: its media does not answer.
         Classes that it has are placed anew when somebody comes."""
         await self._placement.shun(node_id)
 
-    async def bind_session(self, admission: Admission, node_id: UUID) -> None:
+    async def bind_session(
+        self, admission: Admission, node_id: UUID, *, as_edge: bool = False
+    ) -> bool:
         """Write down which node serves the session, before the session is opened there; Problem
-        replaced where the session has lost its seat meanwhile."""
-        await self._seats.bind(admission, node_id)
+        replaced where the session has lost its seat meanwhile. False: the node was to serve it
+        `as_edge`, and is none of the class any more."""
+        return await self._seats.bind(admission, node_id, as_edge=as_edge)
 
     def check_metrics_token(self, request: web.Request) -> None:
         """Let only the holder of the metrics' token pass; not_signed_in, not_found without one."""

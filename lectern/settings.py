@@ -27,6 +27,7 @@ TURN_URL = re.compile(
     r"turns?:(?:\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::\d{1,5})?(?:\?transport=(?:udp|tcp))?", re.ASCII
 )
 NODES_MAX = 256  # processes on one machine, one per core
+QUANTITY_MAX = 100_000
 SECONDS_MAX = 7 * 24 * 3600
 
 
@@ -54,6 +55,12 @@ def _port(text: str) -> int:
 def _count(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= NODES_MAX:
         raise ValueError(f"a number from 1 to {NODES_MAX} is expected")
+    return int(text)
+
+
+def _quantity(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= QUANTITY_MAX:
+        raise ValueError(f"a number from 1 to {QUANTITY_MAX} is expected")
     return int(text)
 
 
@@ -190,6 +197,21 @@ class Settings:
         *("up", "web"),
         parse=_seconds,
         metavar="SECONDS",
+    )
+    sessions_per_node: int = _setting(
+        2000,
+        "sessions that fill a media node: new classes go elsewhere at half of it, and a class that "
+        "fills 85 % of its node goes on to others",
+        *("up", "web"),
+        parse=_quantity,
+        metavar="N",
+    )
+    edges_per_node: int = _setting(
+        8,
+        "nodes that get a large class from one node directly; more of them hang on those",
+        *("up", "web"),
+        parse=_quantity,
+        metavar="N",
     )
     udp_port: int = _setting(
         7900,

@@ -12,7 +12,7 @@ import aiohttp.web
 import uvloop
 
 import web.pages
-from control import Control, Webhook
+from control import Control, Limits, Webhook
 from lectern import lifeline, logs, patience
 from lectern.listen import host_and_port, listening_socket, unix_path
 from lectern.secret import cluster_secret
@@ -56,6 +56,7 @@ async def run(settings: Settings) -> None:
         trusted_proxies=settings.trusted_proxies,
         metrics_token=settings.metrics_token,
         webhook=_webhook(settings),
+        limits=Limits(settings.sessions_per_node, settings.edges_per_node),
     )
     try:
         async with Signaling(control, _turn(settings), throttle=settings.throttle) as signaling:

@@ -9,7 +9,13 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, Counter
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    generate_latest,
+)
 
 from control import REGISTRY, Control, Problem
 from signaling.node_client import NodeClient, NodeRefused, NodeUnreachable
@@ -23,6 +29,17 @@ JOINS = Counter(
 )
 for _role in ("publisher", "viewer"):
     JOINS.labels(_role, "ok")
+
+
+def headroom_text(ratio: float) -> bytes:
+    """Return what `web` adds to a node's figures: placement's own view of it."""
+    registry = CollectorRegistry()
+    Gauge(
+        "lectern_node_headroom_ratio",
+        "Part of the node that is free, by what it uses most: sessions, egress, processor, lag.",
+        registry=registry,
+    ).set(ratio)
+    return generate_latest(registry)
 
 
 class NodeMetrics:
@@ -62,4 +79,6 @@ class NodeMetrics:
             text = await self._nodes.metrics(node)
         except (NodeRefused, NodeUnreachable) as error:
             raise Problem(503, "try_again", "The node does not answer.", retry_after_s=1) from error
+        if (headroom := await self._control.headroom_of(node_id)) is not None:
+            text += headroom_text(headroom)
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})

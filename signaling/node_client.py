@@ -9,6 +9,7 @@ import aiohttp
 
 from control import NodeAddress
 from wire import codec
+from wire.link import CloseLink, OfferLink, TakeLink
 from wire.session import (
     CloseClass,
     CloseSession,
@@ -23,6 +24,8 @@ from wire.session import (
 CONNECT_S = 1.5
 OPEN_S = 2.0  # a node answers in milliseconds; beyond this another one is tried
 CLOSE_S = 1.5
+OFFER_LINK_S = 1.5
+TAKE_LINK_S = 3.0  # answered when the parent has; the node gives that half of it
 UNIX_CLIENTS_MAX = 64  # nodes on this machine
 
 T = TypeVar("T")
@@ -87,6 +90,25 @@ class NodeClient:
     async def move_class(self, node: NodeAddress, class_id: str, message: MoveClass) -> None:
         """Send a class's sessions elsewhere; NodeUnreachable or NodeRefused."""
         await self._request(node, "POST", f"/classes/{class_id}/move", message, CLOSE_S)
+
+    async def offer_link(self, node: NodeAddress, message: OfferLink) -> None:
+        """Tell a parent that a child will come; NodeUnreachable or NodeRefused."""
+        path = f"/classes/{message.class_id}/links"
+        await self._request(node, "POST", path, message, OFFER_LINK_S)
+
+    async def take_link(self, node: NodeAddress, message: TakeLink) -> None:
+        """Let a child get a class from its parent, and wait until it does; NodeUnreachable or
+        NodeRefused."""
+        path = f"/classes/{message.class_id}/upstream"
+        await self._request(node, "POST", path, message, TAKE_LINK_S)
+
+    async def close_upstream(self, node: NodeAddress, class_id: str, message: CloseLink) -> None:
+        """Let a child be no edge of a class any more; NodeUnreachable or NodeRefused."""
+        await self._request(node, "DELETE", f"/classes/{class_id}/upstream", message, CLOSE_S)
+
+    async def close_link(self, node: NodeAddress, class_id: str, message: CloseLink) -> None:
+        """Let a parent forget a child; NodeUnreachable or NodeRefused."""
+        await self._request(node, "DELETE", f"/classes/{class_id}/links", message, CLOSE_S)
 
     async def metrics(self, node: NodeAddress) -> bytes:
         """Return the node's figures in Prometheus's text format; NodeUnreachable or NodeRefused."""

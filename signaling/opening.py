@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from aiohttp import web
 
-from control import Admission, Control, NodeAddress, Problem
+from control import Admission, Control, NodeAddress, Problem, ViewerPlace
 from signaling import fault
 from signaling.answer import write_answer
 from signaling.fragment import entity_tag
 from signaling.health import Health
+from signaling.links import Links
 from signaling.node_client import NodeClient, NodeRefused, NodeUnreachable
 from signaling.sdp import ReadOffer
 from wire.session import CloseSession, MoveClass, OpenSession, SessionOpened
@@ -21,22 +24,40 @@ from wire.session import CloseSession, MoveClass, OpenSession, SessionOpened
 log = logging.getLogger(__name__)
 
 # The class's node, and those chosen anew without it: a few can have failed together.
-PLACEMENTS_MAX = 4
+PLACEMENTS_MAX = 6
+UNTOLD_MAX = 2
 RETRY_AFTER_S = 2
 TELLINGS_MAX = 256
 ICE_SERVERS_PATH = "/live/ice-servers"
+
+
+@dataclass(slots=True)
+class _Tried:
+    """What one request has learnt of nodes."""
+
+    failed: set[UUID] = field(default_factory=set)
+    full: set[UUID] = field(default_factory=set)
+    untold: int = 0  # links that were not taken
+    origins: list[NodeAddress] = field(default_factory=list)  # that failed
 
 
 class Opening:
     """Opens sessions; what it still has to tell to nodes that failed is told beside the answers."""
 
     def __init__(
-        self, control: Control, nodes: NodeClient, health: Health, *, has_turn: bool = False
+        self,
+        control: Control,
+        nodes: NodeClient,
+        health: Health,
+        links: Links,
+        *,
+        has_turn: bool = False,
     ) -> None:
         """`has_turn` is told to clients, that those who need it ask for credentials."""
         self._control = control
         self._nodes = nodes
         self._health = health
+        self._links = links
         self._offered = {"Lectern-Ice-Servers": ICE_SERVERS_PATH} if has_turn else {}
         self._tellings: set[asyncio.Task[None]] = set()
 
@@ -74,40 +95,76 @@ class Opening:
     async def _place(
         self, admission: Admission, read: ReadOffer
     ) -> tuple[NodeAddress, SessionOpened]:
-        failed: list[NodeAddress] = []
+        class_id = admission.class_id
+        tried = _Tried()
         for _ in range(PLACEMENTS_MAX):
-            exclude = frozenset(node.node_id for node in failed)
-            node = await self._control.place(admission.class_id, exclude=exclude)
-            opened = await self._try(node, admission, read)
+            place = await self._choose(admission, tried)
+            node = place.node
+            link = place.link
+            if link is not None and not link.told and not await self._links.tell(link):
+                tried.untold += 1
+                continue  # the tree is another one now
+            opened = await self._try(place, admission, read, tried)
             if opened is not None:
-                self._tell(self._send_after(failed, node.epoch, str(admission.class_id)))
+                # Edges that did not work were told by the change of their tree.
+                self._tell(self._send_after(tried.origins, node.epoch, str(class_id)))
                 return node, opened
-            failed.append(node)
         raise Problem(
             503, "no_capacity", "No media server is free; try again.", retry_after_s=RETRY_AFTER_S
         )
 
+    async def _choose(self, admission: Admission, tried: _Tried) -> ViewerPlace:
+        exclude = frozenset(tried.failed)
+        if admission.is_host:
+            return ViewerPlace(await self._control.place(admission.class_id, exclude=exclude))
+        return await self._control.place_viewer(
+            admission,
+            exclude=exclude,
+            full=frozenset(tried.full),
+            # Nodes that do not take links, of an older release say, keep the class to themselves.
+            grows=tried.untold < UNTOLD_MAX,
+        )
+
     async def _try(
-        self, node: NodeAddress, admission: Admission, read: ReadOffer
+        self, place: ViewerPlace, admission: Admission, read: ReadOffer, tried: _Tried
     ) -> SessionOpened | None:
         """Return what the node has opened, None where another one is to be asked."""
+        node, as_edge = place.node, place.link is not None
         # The class's node may have died a moment ago, and whoever comes may come because of that.
         if not await self._health.works(node):
+            await self._failed(place, admission, tried)
             return None
-        await self._control.bind_session(admission, node.node_id)
+        if not await self._control.bind_session(admission, node.node_id, as_edge=as_edge):
+            return None
         try:
             return await self._nodes.open_session(node, _message(admission, read, node.epoch))
         except NodeRefused as error:
             log.warning("node %s refused a session: %s", node.node_id, error)
-            if error.refusal.code == "stale":
+            code = error.refusal.code
+            if code == "stale":
                 # A newer attempt of the same session has overtaken this one.
                 raise Problem(
                     503, "try_again", "Another attempt is on its way.", retry_after_s=RETRY_AFTER_S
                 ) from error
+            if not admission.is_host and (
+                code == "no_capacity" or (as_edge and code == "draining")
+            ):
+                # It keeps whom it has.
+                tried.full.add(node.node_id)
+                return None
         except NodeUnreachable as error:
             log.warning("%s", error)
             self._tell(self._forget(node, admission))
+        await self._failed(place, admission, tried)
         return None
+
+    async def _failed(self, place: ViewerPlace, admission: Admission, tried: _Tried) -> None:
+        """Leave a node out; a class whose origin failed moves, an edge that failed is none any more."""
+        tried.failed.add(place.node.node_id)
+        if place.link is None:
+            tried.origins.append(place.node)
+        else:
+            await self._control.lose_edge(admission.class_id, place.node.node_id)
 
     def _tell(self, telling: Coroutine[Any, Any, None]) -> None:
         if len(self._tellings) >= TELLINGS_MAX:

@@ -13,6 +13,7 @@ from control import ClassEnd, Control, NodeAddress, Problem
 from signaling import description
 from signaling.allowance import Allowance
 from signaling.health import Health
+from signaling.links import Links
 from signaling.metrics import JOINS, NodeMetrics
 from signaling.node_client import NodeClient, NodeRefused, NodeUnreachable
 from signaling.opening import ICE_SERVERS_PATH, Opening
@@ -45,7 +46,10 @@ class Signaling:
         self._control = control
         self._nodes = NodeClient()
         self._health = Health(control)
-        self._opening = Opening(control, self._nodes, self._health, has_turn=turn is not None)
+        self._links = Links(control, self._nodes)
+        self._opening = Opening(
+            control, self._nodes, self._health, self._links, has_turn=turn is not None
+        )
         self._tellings: set[asyncio.Task[None]] = set()
         control.when_class_ends(self._empty_nodes)
         allowance = Allowance(OFFERS_BURST, OFFERS_REFILL_S) if throttle else None
@@ -59,6 +63,7 @@ class Signaling:
     async def open(self) -> Signaling:
         """Begin to watch the nodes; connections to them are made when they are needed."""
         self._health.start()
+        self._links.start()
         return self
 
     async def close(self) -> None:
@@ -67,6 +72,7 @@ class Signaling:
             task.cancel()
         await asyncio.gather(*self._tellings, return_exceptions=True)
         await self._opening.close()
+        await self._links.close()
         await self._health.close()
         await self._nodes.close()
 

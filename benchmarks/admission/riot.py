@@ -161,6 +161,7 @@ class _Rioters:
         async with asyncio.TaskGroup() as group:
             for _ in range(self._riot.rioters):
                 group.create_task(self._rioter())
+        await self._placement.close()
         await self._ledger.settle()
         self._outcome.violations += self._ledger.violations
         return self._outcome

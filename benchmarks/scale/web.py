@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -11,12 +12,12 @@ from uuid import UUID
 from benchmarks.admission.processes import Tell, Work
 from benchmarks.scale.fleet import MadeUpNode
 from benchmarks.scale.world import Phase, Share, Told
-from control import Account, Admission
+from control import AWAY, Account, Admission, Problem
 from control.beats import Beats
 from control.classes import Classes
 from control.database import Database
 from control.janitor import Janitor
-from control.placement import Placement
+from control.placement import Limits, Placement
 from control.redis_map import RedisMap
 from control.seats import Seats
 from control.sessions import SESSION_IDLE_S
@@ -27,6 +28,10 @@ JOINING_FACTOR = 4
 PROGRESS_ITEMS = 5000
 # Delays are kept one in so many, and the first ones all.
 SAMPLE_EVERY = 20
+SESSIONS_PER_NODE = 100_000
+# A checkpoint of a full disk queue takes seconds, and a run of half an hour meets some.
+ATTEMPTS_MAX = 20
+AGAIN_S = 0.5
 # Nobody publishes while classes are being started; that may take an hour.
 HOST_ABSENCE_MAX_S = 6 * 3600.0
 
@@ -44,7 +49,9 @@ async def opened(database_url: str, redis_url: str) -> AsyncIterator[Work]:
     janitor = Janitor(beating, idle_s=SESSION_IDLE_S, host_absence_max_s=HOST_ABSENCE_MAX_S)
     sweeping = asyncio.create_task(janitor.run(), name="janitor")
     beats = Beats(beating, redis_map)
-    web = Web(Classes(database), seats, Placement(database, redis_map), beats)
+    # As many as are asked for fit on a made-up node.
+    placement = Placement(database, redis_map, limits=Limits(sessions_per_node=SESSIONS_PER_NODE))
+    web = Web(Classes(database), seats, placement, beats)
 
     async def work(job: Share | Phase, tell: Tell) -> Told:
         return await (web.begin(job) if isinstance(job, Share) else web.do(job, tell))
@@ -55,10 +62,27 @@ async def opened(database_url: str, redis_url: str) -> AsyncIterator[Work]:
         sweeping.cancel()
         await web.close()
         await beats.close()
+        await placement.close()
         await seats.close()
         await redis_map.close()
         await beating.close()
         await database.close()
+
+
+async def _done(step: Step, number: int, told: Told) -> None:
+    """Do a step, again where the database was too slow for it, as a page does that is told `try_again`."""
+    for attempt in range(ATTEMPTS_MAX):
+        try:
+            return await step(number)
+        except AWAY as error:
+            reason: Exception = error
+        except Problem as problem:
+            if problem.code not in ("try_again", "no_capacity"):
+                raise
+            reason = problem
+        told.tried_again += 1
+        await asyncio.sleep(AGAIN_S * (1 + attempt) * (0.5 + random.random()))
+    raise reason
 
 
 class Web:
@@ -128,7 +152,7 @@ class Web:
         async def client() -> None:
             for number in numbers:
                 began = time.monotonic()
-                await step(number)
+                await _done(step, number, told)
                 told.done += 1
                 if told.done % SAMPLE_EVERY == 0 or told.done < 1000:
                     told.delays_ms.append((time.monotonic() - began) * 1e3)
@@ -144,7 +168,7 @@ class Web:
 
     async def _create(self, number: int) -> None:
         teacher = self._teacher(number)
-        made = await self._classes.create(teacher, title="A class", capacity=100, key=None)
+        made = await self._classes.create(teacher, title="A class", capacity=100, key="1")
         self._made[number] = (made["class_id"], made["link"])
 
     async def _start(self, number: int) -> None:
@@ -165,7 +189,12 @@ class Web:
 
     async def _open(self, admission: Admission) -> None:
         # A made-up node is an object of one process, whose classes alone it can carry.
-        node = await self._placement.place(admission.class_id, self._share.others)
+        others = self._share.others
+        if admission.is_host:
+            node = await self._placement.place(admission.class_id, others)
+        else:
+            place = await self._placement.place_viewer(admission.class_id, exclude=others)
+            node = place.node
         await self._seats.bind(admission, node.node_id)
         self._nodes[node.node_id].open(admission.session_id, admission.fence, admission.class_id)
 

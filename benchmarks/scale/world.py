@@ -50,4 +50,5 @@ class Told:
     late_beats: int = 0
     held_beats: int = 0
     lost_nodes: int = 0
+    tried_again: int = 0  # the database was too slow for an attempt
     beat_ms: list[float] = field(default_factory=list)

@@ -76,8 +76,12 @@ WITH ended AS (
     SELECT carrier.node_id, ended.class_id, placement_epoch FROM ended, (
         SELECT node_id FROM seat WHERE class_id = $1 AND node_id IS NOT NULL
         UNION
-        SELECT origin_node FROM ended WHERE origin_node IS NOT NULL) AS carrier
+        SELECT origin_node FROM ended WHERE origin_node IS NOT NULL
+        UNION
+        SELECT node_id FROM class_edge WHERE class_id = $1) AS carrier
     RETURNING node_id, epoch
+), felled AS (
+    DELETE FROM class_edge WHERE class_id = $1
 ), closed AS (
     UPDATE attendance
     -- A continued session that its node has not reported yet: see `seat.end`.

@@ -89,7 +89,7 @@ DELETE FROM node_notice WHERE node_id = $1
 -- roster: List the nodes that live. `fit`: they may get new classes, $2 is how old a beat may be.
 SELECT node_id, internal_url, secret, addresses::text AS addresses, sessions, classes, cpu,
        egress_bps, loop_lag_ms, native_lag_ms,
-       shunned_until > clock_timestamp() AS shunned,
+       shunned_until > clock_timestamp() AS shunned, draining,
        NOT draining AND shunned_until < clock_timestamp()
        AND alive_at > clock_timestamp() - make_interval(secs => $2) AS fit
 FROM node
@@ -116,30 +116,36 @@ FROM (SELECT shunned_until > clock_timestamp() AS already FROM node WHERE node_i
 WHERE node_id = $1 AND NOT reaped
 RETURNING before.already
 
--- moved: Find classes with sessions on a node that are placed on another one by now.
-SELECT DISTINCT class.class_id, placement_epoch
+-- moved: Find classes with sessions on a node that carries them no more.
+--
+-- An edge that was dropped has sessions of the placement that still stands: so the next one is named.
+SELECT DISTINCT class.class_id, placement_epoch + 1 AS epoch
 FROM seat JOIN class USING (class_id)
 WHERE seat.node_id = $1 AND session_id IS NOT NULL AND grace_until IS NULL
   AND class.state = 'live' AND origin_node <> $1
+  AND NOT EXISTS (SELECT FROM class_edge AS edge
+                  WHERE edge.class_id = class.class_id AND edge.node_id = $1)
 
 -- address: Find a node that lives.
 SELECT node_id, internal_url, secret FROM node
 WHERE node_id = $1 AND lease_until > clock_timestamp() AND NOT reaped
 
--- origin: Find on which node a class is, and whether that node lives.
+-- origin: Find on which node a class is, whether that node lives, and the nodes that are edges.
 SELECT class.state, class.origin_node, class.placement_epoch,
        (lease_until > clock_timestamp() AND NOT reaped
-        AND shunned_until < clock_timestamp()) IS TRUE AS alive, internal_url, secret
+        AND shunned_until < clock_timestamp()) IS TRUE AS alive, internal_url, secret,
+       ARRAY(SELECT node_id FROM class_edge WHERE class_edge.class_id = class.class_id) AS edges
 FROM class LEFT JOIN node ON node_id = origin_node
 WHERE class_id = $1
 
--- place: Put a class on a node, unless somebody placed it meanwhile or the node has died.
-UPDATE class SET origin_node = $2, placement_epoch = placement_epoch + 1
-WHERE class_id = $1 AND placement_epoch = $3 AND state <> 'ended'
+-- place: Put classes, which are locked, on nodes, but none that was placed meanwhile or whose node has died.
+UPDATE class SET origin_node = wanted.node_id, placement_epoch = placement_epoch + 1
+FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS wanted (class_id, node_id, epoch)
+WHERE class.class_id = wanted.class_id AND placement_epoch = wanted.epoch AND state <> 'ended'
   AND EXISTS (SELECT FROM node
-              WHERE node_id = $2 AND lease_until > clock_timestamp() AND NOT reaped
+              WHERE node.node_id = wanted.node_id AND lease_until > clock_timestamp() AND NOT reaped
                 AND NOT draining AND shunned_until < clock_timestamp())
-RETURNING placement_epoch
+RETURNING class.class_id, placement_epoch
 
 -- reap: Declare nodes dead whose lease was over at a moment at which all could beat.
 UPDATE node SET reaped = true

@@ -135,15 +135,28 @@ JOIN account ON account_id = user_id
 LEFT JOIN node ON node.node_id = seat.node_id AND NOT reaped
 WHERE session_id = $1 AND user_id = $2 AND grace_until IS NULL
 
--- bind: Write down which node serves a session; no row where the session is not the seat's any more.
-WITH bound AS (
-    UPDATE seat SET node_id = $4
-    WHERE user_id = $1 AND session_id = $2 AND fence = $3 AND grace_until IS NULL
-    RETURNING session_id
+-- bind: Write down which nodes serve sessions, their classes locked; says what could not be.
+--
+-- `as_edge` ($5): only while the node is an edge of the class; it may have been closed meanwhile.
+WITH wanted AS MATERIALIZED (
+    SELECT w.*, NOT as_edge OR EXISTS (
+        SELECT FROM class_edge AS edge
+        WHERE edge.class_id = w.class_id AND edge.node_id = w.node_id) AS stands
+    FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::boolean[], $6::uuid[])
+        AS w (user_id, session_id, fence, node_id, as_edge, class_id)
+), bound AS (
+    UPDATE seat SET node_id = wanted.node_id
+    FROM wanted
+    WHERE seat.user_id = wanted.user_id AND seat.session_id = wanted.session_id
+      AND seat.fence = wanted.fence AND grace_until IS NULL AND stands
+    RETURNING seat.session_id, seat.fence
 ), noted AS (
-    UPDATE attendance SET node_id = $4 FROM bound WHERE attendance.session_id = bound.session_id
+    UPDATE attendance SET node_id = wanted.node_id
+    FROM bound JOIN wanted USING (session_id, fence)
+    WHERE attendance.session_id = bound.session_id
 )
-SELECT session_id FROM bound
+SELECT wanted.session_id, wanted.fence, stands, bound.session_id IS NOT NULL AS bound
+FROM wanted LEFT JOIN bound USING (session_id, fence)
 
 -- waits: Tell whether a session could not be bound only because its node died meanwhile.
 SELECT EXISTS (

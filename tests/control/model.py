@@ -181,6 +181,11 @@ class World:
         # The column's default was bound to the real clock.
         await self.sql.execute("UPDATE node SET alive_at = clock_timestamp()")
 
+    async def close(self) -> None:
+        """End the workers that place and bind."""
+        await self.seats.close()
+        await self.placement.close()
+
     def _registration(self, address: NodeAddress) -> Register:
         where = (("10.0.0.1", 1),)
         return Register(str(address.node_id), address.secret, address.internal_url, where, "t")

@@ -102,10 +102,13 @@ class Machine:
 
     async def _try_out(self, steps: list[Step]) -> None:
         world = World(self.database, self.sql)
-        await world.begin()
-        for step in steps:
-            await world.step(*step)
-        await world.hold_the_ledger()
+        try:
+            await world.begin()
+            for step in steps:
+                await world.step(*step)
+            await world.hold_the_ledger()
+        finally:
+            await world.close()
 
 
 @pytest.fixture(scope="module")

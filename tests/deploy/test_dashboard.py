@@ -55,7 +55,8 @@ def told() -> dict[str, set[str]]:
     metrics.beat("accepted")
     signaling.metrics.JOINS.labels("viewer", "ok")
     names: dict[str, set[str]] = defaultdict(set)
-    for text in (metrics.text(), generate_latest(REGISTRY)):
+    headroom = signaling.metrics.headroom_text(1.0)
+    for text in (metrics.text(), headroom, generate_latest(REGISTRY)):
         for family in text_string_to_metric_families(text.decode()):
             for sample in family.samples:
                 names[sample.name] |= sample.labels.keys()

@@ -126,6 +126,7 @@ async def test_classes_are_placed_over_all_shards(school: School, cluster: Clust
     assert all(keys), "a shard has nothing"
     assert len([key for some in keys for key in some]) == 6 + 30 + 1
     assert all(key.startswith("{") and "}" in key for some in keys for key in some)
+    await placement.close()
     await on_cluster.close()
 
 
@@ -142,4 +143,5 @@ async def test_a_shard_that_dies_only_costs_speed(school: School, cluster: Clust
     assert [(await placement.place(c, frozenset())).node_id for c in classes] == before
     assert loop.time() - began < 3.0
     assert await on_cluster.origin(uuid4()) is None
+    await placement.close()
     await on_cluster.close()

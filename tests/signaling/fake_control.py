@@ -10,7 +10,16 @@ from uuid import UUID, uuid4
 
 from aiohttp import web
 
-from control import Account, Admission, ClassEnd, Control, NodeAddress, Problem
+from control import (
+    Account,
+    Admission,
+    ClassEnd,
+    Control,
+    NodeAddress,
+    Problem,
+    TreeChange,
+    ViewerPlace,
+)
 from wire import codec
 from wire.session import (
     Answer,
@@ -137,16 +146,38 @@ class FakeControl(Control):
                 return node
         raise Problem(503, "no_capacity", "No media server is free.", retry_after_s=3)
 
+    async def place_viewer(
+        self,
+        admission: Admission,
+        *,
+        exclude: frozenset[UUID] = frozenset(),
+        full: frozenset[UUID] = frozenset(),
+        grows: bool = True,
+    ) -> ViewerPlace:
+        return ViewerPlace(await self.place(admission.class_id, exclude=exclude | full))
+
+    def when_tree_changes(self, tell: Callable[[TreeChange], None]) -> None:
+        pass  # this one has no edges
+
+    async def heal_trees(self) -> None:
+        pass
+
+    async def close_idle_edges(self) -> None:
+        pass
+
     async def living_nodes(self) -> list[NodeAddress]:
         return self.nodes
 
     async def shun(self, node_id: UUID) -> None:
         self.calls.append(("shun", node_id))
 
-    async def bind_session(self, admission: Admission, node_id: UUID) -> None:
+    async def bind_session(
+        self, admission: Admission, node_id: UUID, *, as_edge: bool = False
+    ) -> bool:
         self.calls.append(("bind_session", admission.session_id, node_id))
         node = next(n for n in self.nodes if n.node_id == node_id)
         self.held[admission.session_id] = (admission, node)
+        return True
 
 
 @dataclass
