@@ -21,7 +21,7 @@ in every figure. For each phase: rate, delays, processor time of web and of Post
 Then: rows and sizes of the tables, Redis' memory and commands, and whether the truth at the end is whole:
 every join attended, every seat free again, no node lost.
 
-A million classes take about half an hour on two cores, and 6 GB of disk.
+A million classes take some hours on two cores, and 6 GB of disk.
 """
 CLASSES_MAX = 4_000_000
 
