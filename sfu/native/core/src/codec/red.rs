@@ -1,8 +1,10 @@
 //! RED, redundant audio (RFC 2198): a packet that carries copies of earlier ones before its own block.
 //!
-//!     |1| PT(7) | timestamp offset(14) | length(10) |  for each copy, oldest first
-//!     |0| PT(7) |                                     the packet's own block
-//!     copies, then the own block up to the packet's end
+//! ```text
+//! |1| PT(7) | timestamp offset(14) | length(10) |  for each copy, oldest first
+//! |0| PT(7) |                                     the packet's own block
+//! copies, then the own block up to the packet's end
+//! ```
 
 /// Copies in one packet: browsers send one or two, and what is looked at has to be bounded.
 const COPIES_MAX: usize = 8;
