@@ -40,9 +40,9 @@ def test_still_screen_is_seen_at_once_and_costs_the_teacher_nothing(
     print(f"first picture after the click, ms: {[round(first) for first in firsts]}")
     print(f"the still picture itself, ms: {[round(sharp) for sharp in sharps]}")
     # A few tries run beside other tests and are judged by the best of them, twenty are alone.
-    judge = max if tries == 20 else min
-    assert judge(firsts) <= FIRST_PICTURE_MS_MAX
-    assert judge(sharps) <= LIVE_MS_MAX
+    judge, patience = (max, 1) if tries == 20 else (min, BESIDE_OTHERS)
+    assert judge(firsts) <= FIRST_PICTURE_MS_MAX * patience
+    assert judge(sharps) <= LIVE_MS_MAX * patience
     assert shared.keyframes_asked() == asked
 
 

@@ -183,6 +183,7 @@ def keep_looking(page: Page, seconds: float, until: str | None = None) -> list[f
     return seen
 
 
+@pytest.mark.long
 def test_a_short_cut_is_noticed_within_a_second_and_costs_no_session(cut_class: CutClass) -> None:
     student = cut_class.far
     assert brightness(student.page) > BRIGHTNESS_MIN

@@ -57,7 +57,7 @@ def test_full_class_lets_in_who_waits(student_browser: Browser, url: str) -> Non
     expect_watching(first.page)
     second = student_opens(chromium_context(student_browser), link)
     title(second.page, "This class is full")
-    expect(second.page.get_by_text("All 1 places are taken")).to_be_visible()
+    expect(second.page.get_by_text("The only place is taken")).to_be_visible()
     first.page.get_by_role("button", name="Leave").click()
     title(first.page, "You left the class")
     expect_watching(second.page)

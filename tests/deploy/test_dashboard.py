@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 import signaling.metrics
 import signaling.reports  # noqa: F401  (its figures are in the registry)
 from control import REGISTRY
+from sfu.cascade.tree import LinkFigures
 from sfu.metrics import NodeMetrics
 from sfu.refusals import Refusals
 
@@ -50,6 +51,7 @@ def told() -> dict[str, set[str]]:
         rooms={},
         registered=True,
         refusals=Refusals(),
+        cascade=SimpleNamespace(figures=LinkFigures),
     )
     metrics = NodeMetrics(node)
     metrics.beat("accepted")

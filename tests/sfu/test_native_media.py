@@ -338,7 +338,8 @@ def test_what_only_one_of_them_has_is_checked_too(says: str, make: Callable[[], 
         ("H264", "H264"),
         ("AV1", "Av1"),
         ("opus", "Opus"),
-        ("red", "Other"),
+        ("red", "Red"),
+        ("ulpfec", "Other"),
     ],
 )
 def test_codecs_are_known_by_name_and_others_are_kept(name: str, kind: str) -> None:
