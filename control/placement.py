@@ -59,6 +59,7 @@ GROWTH_KEPT = 0.5
 # Viewers fill a node further than classes do, up to here: what is left is for those who come back to it
 # and for edges that hang on it.
 VIEWERS_FULL = 0.85
+LOAD_TELLS_FROM = 0.05
 # An edge costs its parent what a viewer does; a tree of three levels of eight has 584 edges.
 EDGES_PER_NODE = 8
 # The word of a beat is as old as this, and what was placed meanwhile is not in it.
@@ -335,7 +336,9 @@ class Placement:
             max(load.sessions, sessions) / self._limits.sessions_per_node,
             load.egress_bps / EGRESS_FULL_BPS,
         )
-        return max(filled, 1.0) if known.busyness >= 1.0 else filled
+        # Whom a node with few viewers lags for are not they: one more elsewhere would be no relief.
+        overloaded = known.busyness >= 1.0 and filled >= LOAD_TELLS_FROM
+        return max(filled, 1.0) if overloaded else filled
 
     def _recent(self, node_id: UUID) -> _Recent:
         return self._placed.setdefault(node_id, _Recent())
