@@ -11,6 +11,7 @@ from typing import Any
 
 from playwright.sync_api import Page, sync_playwright
 
+from benchmarks.registry import BenchmarkError
 from benchmarks.report import Report, Row
 from tests.browser.browsers import (
     READER,
@@ -60,6 +61,8 @@ def _one(page: Page, asked: dict[str, str], options: argparse.Namespace) -> Row:
         page.wait_for_timeout(1000 / LOOKS_PER_S)
         looks.append(page.evaluate("encodings.look()"))
     first, last = looks[0], looks[-1]
+    if last["codec"] != asked["codec"]:
+        raise BenchmarkError(f"{asked['codec']} was asked for, and {last['codec']} was sent.")
     sent, received = (
         _gained(first["sent"], last["sent"]),
         _gained(first["received"], last["received"]),

@@ -39,6 +39,7 @@ globalThis.encodings = (() => {
     for (const [at, pc] of pair.entries()) {
       for (const entry of (await pc.getStats()).values()) {
         if (entry.type === "outbound-rtp" && at === 0) seen.sent = entry;
+        if (entry.type === "codec" && at === 0) seen.codec = entry.mimeType.replace("video/", "");
         if (entry.type === "inbound-rtp" && at === 1) seen.received = entry;
       }
     }

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 
@@ -95,20 +96,24 @@ class Deployment:
         where = os.path.realpath(self.data / "run" / "postgres")
         return f"postgresql://lectern@/lectern?host={where}"
 
+    async def rows(self, query: str, *values: Any) -> list[Any]:
+        """Ask the database."""
+        sql = await asyncpg.connect(self.database_url)
+        try:
+            return list(await sql.fetch(query, *values))
+        finally:
+            await sql.close()
+
     # What is known of the nodes.
 
     async def states(self) -> dict[str, str]:
         """Return the state of each node that lives, as its database row has it."""
-        sql = await asyncpg.connect(self.database_url)
-        try:
-            found = await sql.fetch(
-                "SELECT node_id, CASE WHEN shunned_until > clock_timestamp() THEN 'unreachable'"
-                " WHEN draining THEN 'draining' ELSE 'serving' END AS state FROM node"
-                " WHERE NOT reaped AND lease_until > clock_timestamp()"
-                " AND alive_at > clock_timestamp() - interval '3 s'"
-            )
-        finally:
-            await sql.close()
+        found = await self.rows(
+            "SELECT node_id, CASE WHEN shunned_until > clock_timestamp() THEN 'unreachable'"
+            " WHEN draining THEN 'draining' ELSE 'serving' END AS state FROM node"
+            " WHERE NOT reaped AND lease_until > clock_timestamp()"
+            " AND alive_at > clock_timestamp() - interval '3 s'"
+        )
         return {str(node["node_id"]): node["state"] for node in found}
 
     async def settled(self) -> None:
@@ -133,12 +138,8 @@ class Deployment:
 
     async def place_of(self, node_id: str) -> tuple[int, int]:
         """Return a node's process id and its UDP port."""
-        sql = await asyncpg.connect(self.database_url)
-        try:
-            listen = await sql.fetchval("SELECT internal_url FROM node WHERE node_id = $1", node_id)
-        finally:
-            await sql.close()
-        wanted = f"LECTERN_INTERNAL_LISTEN={listen}"
+        (node,) = await self.rows("SELECT internal_url FROM node WHERE node_id = $1", node_id)
+        wanted = f"LECTERN_INTERNAL_LISTEN={node['internal_url']}"
         for entry in os.listdir("/proc"):
             with contextlib.suppress(OSError, ValueError):
                 words = Path(f"/proc/{int(entry)}/environ").read_text().split("\0")

@@ -129,14 +129,14 @@ def run(options: argparse.Namespace, report: Report) -> None:
         measured = Measured(viewers)
         if options.nodes > 1:
             _measure_nodes(viewers, options.nodes, load, generator, report)
-            continue
+            return
         try:
             measure(viewers, load, generator, report, measured)
         finally:
             # Whatever ended it: what was measured until then is told.
             if measured.rounds:
                 _tell(report, measured, load, alone=len(options.viewers) == 1)
-    if len(options.viewers) > 1 and options.nodes == 1:
+    if len(options.viewers) > 1:
         ys = ["us_per_packet", "floor_us"]
         report.curves.append(Curve("by_viewers", "viewers", ys, x_is_logarithmic=True))
         _expect_no_growth(report)
@@ -146,16 +146,20 @@ def _measure_nodes(viewers: int, nodes: int, load: Load, generator: Path, report
     """Measure several nodes and one, round by round in turn."""
     several, one = Measured(viewers), Measured(viewers)
     once = replace(load, rounds=1, rest_s=0.0, with_floor=False)
-    for _ in range(load.rounds):
-        measure(viewers, once, generator, report, one)
-        measure(viewers, once, generator, report, several, node_count=nodes)
-    _tell(report, several, load, alone=True)
+    try:
+        for _ in range(load.rounds):
+            measure(viewers, once, generator, report, one)
+            measure(viewers, once, generator, report, several, node_count=nodes)
+    finally:
+        # Whatever ended it: what was measured until then is told.
+        if several.rounds:
+            _tell(report, several, load, alone=True)
     alone = median([r.us_per_packet for r in one.rounds])
     cost = report.figures["us_per_packet"]
     assert isinstance(alone, float) and isinstance(cost, float)
-    links = (nodes - 1) * load.classes
+    links = nodes - 1
     fed = sum(r.gained("link_packets_out") for r in several.rounds)
-    copies = sum(r.packets for r in several.rounds) / viewers * load.classes
+    copies = sum(r.packets for r in several.rounds) / viewers
     report.figures |= {
         "nodes": nodes,
         "links": links,
@@ -302,7 +306,10 @@ def _load(options: argparse.Namespace) -> Load:
         ("--rounds", 1 <= load.rounds <= 100),
         ("--rest", 0 <= load.rest_s <= 600),
         ("--classes", 1 <= load.classes <= min(options.viewers)),
-        ("--nodes", 1 <= options.nodes <= NODES_MAX),
+        ("--nodes", 1 <= options.nodes <= min(NODES_MAX, *options.viewers)),
+        # Viewers are dealt to nodes and to classes in turn: both at once would leave some without.
+        ("--classes beside --nodes", options.nodes == 1 or load.classes == 1),
+        ("--viewers beside --nodes", options.nodes == 1 or len(options.viewers) == 1),
         ("--wrong-keys", 0 <= load.wrong_keys <= min(options.viewers)),
     ]
     require(bounds)

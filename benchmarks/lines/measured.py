@@ -34,8 +34,8 @@ def figures(
 ) -> Figures:
     """Return the figures of one student; `mic` is the mid of speech.
 
-    `pictures`: {at_ms, age_ms, right?} of each new one; `counters`: {at_ms, video, mids} of getStats. A row
-    that has an outage in it counts no freeze while the line is dead, but says how long it took after it.
+    `pictures`: {at_ms, age_ms, right?} of each new one; `counters`: {at_ms, video, mids} of getStats, of
+    one connection: after a rejoin what they have gained means nothing.
     """
     seen = [one for one in pictures if times.begun <= one["at_ms"] <= times.ended]
     stamps = [times.begun, *(one["at_ms"] for one in seen), times.ended]

@@ -64,6 +64,10 @@ def _has(value: float | None) -> float:
     return float("nan") if value is None else value
 
 
+# What a page counts begins anew with another connection, and would hold by having been lost.
+SAME_CONNECTION: Must = _at_most("rejoins", 0)
+
+
 def _rate(bps: float) -> dict[str, Any]:
     return {"rate_bps": bps, "queue_bytes": int(bps / 8 * QUEUE_S)}
 
@@ -96,7 +100,7 @@ ROWS: dict[str, Row] = {
             "outage-5s",
             25,
             (Act(5, {"outage_s": 5.0}),),
-            (_at_most("picture_ms", 2000), _at_most("rejoins", 0)),
+            (_at_most("picture_ms", 2000),),
             hurts_s=5,
             mends_s=10,
         ),

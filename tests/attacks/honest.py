@@ -80,7 +80,6 @@ class Viewer:
     opener: pylibsrtp.Session
     ssrc: int
     received: set[int] = field(default_factory=set)
-    newest: int = -1
     failed: int = 0
     delays_s: list[float] = field(default_factory=list)
 
@@ -101,7 +100,6 @@ class Viewer:
             self.failed += 1
             return
         self.received.add(number)
-        self.newest = max(self.newest, number)
         self.delays_s.append(now_s - sent_s)
 
 

@@ -72,10 +72,10 @@ class Honest:
 
 @dataclass
 class Attack:
-    """One attack: how long it is to take, how many sessions it has opened, and what was found after it."""
+    """One attack: how long it is to take, the sessions that were opened for it, and what was found."""
 
     seconds: float
-    sessions: list[str] = field(default_factory=list)
+    sessions: list[str]
     found: dict[str, Any] = field(default_factory=dict)
 
 
@@ -86,7 +86,7 @@ class Siege(ABC):
     honest: Honest
 
     def __init__(self) -> None:
-        self._attack = Attack(0.0)
+        self._opened: list[str] = []
 
     @abstractmethod
     def counters(self) -> dict[str, float]:
@@ -116,13 +116,16 @@ class Siege(ABC):
         before, lines_before = self.counters(), self.line_count()
         mb_before = memory_mb(self.pid)
         forget_peak(self.pid)
-        self._attack = attack = Attack(seconds)
+        attack = Attack(seconds, self._opened)
         self.honest.begin()
-        yield attack
-        attack.found = found = self.honest.end()
-        found["growth_mb"] = round(memory_mb(self.pid, "VmHWM") - mb_before, 1)
-        found["grown"] = wait_grown(self.counters, before, counted)
-        self.send_away(attack)
+        try:
+            yield attack
+            attack.found = found = self.honest.end()
+            found["growth_mb"] = round(memory_mb(self.pid, "VmHWM") - mb_before, 1)
+            found["grown"] = wait_grown(self.counters, before, counted)
+        finally:
+            self._opened = []
+            self.send_away(attack)
         found["log_lines"] = self.line_count() - lines_before
         print(f"\n{json.dumps(found)}")
         assert_held(found, counted, growth_mb_max)
@@ -196,7 +199,7 @@ class NodeUnderAttack(Siege):
         message = opening_without_estimate(
             class_id or str(uuid.uuid4()), role, sources=sources, channel=channel
         )
-        self._attack.sessions.append(message.session_id)
+        self._opened.append(message.session_id)
         return self._api.open(message)
 
     def join(self, role: Role, class_id: str | None = None, **options: Any) -> Handshake:

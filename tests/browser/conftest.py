@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from tests.browser.browsers import PAGES, launch_students, launch_teacher, write_mic
 from tests.browser.shares import shared
@@ -100,3 +100,17 @@ def server() -> Iterator[Up]:
     yield up
     up.stop()
     shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def kept_page(student_program: Browser) -> Iterator[Page]:
+    page = student_program.new_page()
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def page(server: Up, kept_page: Page) -> Page:
+    """A page of the server, to run its modules in, that remembers nothing of the test before."""
+    kept_page.goto(server.url)
+    return kept_page

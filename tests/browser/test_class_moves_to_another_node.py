@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -129,20 +128,13 @@ def lesson(place: Place) -> Iterator[tuple[Journey, Journey]]:
 
 async def busy_node(nodes: Deployment) -> str:
     """Return the node that the newest class is on."""
-    sql = await asyncpg.connect(nodes.database_url)
-    try:
-        return str(await sql.fetchval(NEWEST))
-    finally:
-        await sql.close()
+    ((node,),) = await nodes.rows(NEWEST)
+    return str(node)
 
 
 async def violations(nodes: Deployment) -> list[str]:
     """Ask the database what is wrong with seats and attendance."""
-    sql = await asyncpg.connect(nodes.database_url)
-    try:
-        return [f"{row['what']}: {row['id']}" for row in await sql.fetch(INVARIANTS)]
-    finally:
-        await sql.close()
+    return [f"{row['what']}: {row['id']}" for row in await nodes.rows(INVARIANTS)]
 
 
 def longest_gap_ms(page: Page) -> float:

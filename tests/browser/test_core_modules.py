@@ -4,36 +4,20 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator
 from typing import Any
 
 import msgpack
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 from control.openapi import STATUSES
 from sfu.live import encode
-from tests.lectern.running import Up
 from tests.protocol_examples import examples
 
 pytestmark = [pytest.mark.browser("chromium"), pytest.mark.untimed]
 
 # What aiohttp and a bug of ours answer with, besides the contract.
 CODES = [*STATUSES, "method_not_allowed", "internal"]
-
-
-@pytest.fixture(scope="module")
-def kept_page(student_program: Browser) -> Iterator[Page]:
-    page = student_program.new_page()
-    yield page
-    page.close()
-
-
-@pytest.fixture
-def page(server: Up, kept_page: Page) -> Page:
-    """A page that remembers nothing of the test before."""
-    kept_page.goto(server.url)
-    return kept_page
 
 
 def run(page: Page, module: str, body: str, argument: Any = None) -> Any:

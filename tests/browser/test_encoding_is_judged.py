@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 from tests.browser.test_core_modules import run
-from tests.lectern.running import Up
 
 pytestmark = [pytest.mark.browser("chromium"), pytest.mark.untimed]
 
@@ -21,13 +20,6 @@ return x.map(([seconds, frames, encodeS, fps, reason]) => encoding.note(new Map(
 ])));
 """
 Look = tuple[float, int, float, float, str]
-
-
-@pytest.fixture
-def page(server: Up, student_browser: Browser) -> Page:
-    page = student_browser.new_page()
-    page.goto(server.url)
-    return page
 
 
 def looks(

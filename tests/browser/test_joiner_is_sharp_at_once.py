@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import median
+
 import pytest
 from playwright.sync_api import Browser
 
@@ -39,8 +41,8 @@ def test_still_screen_is_seen_at_once_and_costs_the_teacher_nothing(
         student.page.context.close()
     print(f"first picture after the click, ms: {[round(first) for first in firsts]}")
     print(f"the still picture itself, ms: {[round(sharp) for sharp in sharps]}")
-    # A few tries run beside other tests and are judged by the best of them, twenty are alone.
-    judge, patience = (max, 1) if tries == 20 else (min, BESIDE_OTHERS)
+    # A few tries run beside other tests, twenty are alone.
+    judge, patience = (max, 1) if tries == 20 else (median, BESIDE_OTHERS)
     assert judge(firsts) <= FIRST_PICTURE_MS_MAX * patience
     assert judge(sharps) <= LIVE_MS_MAX * patience
     assert shared.keyframes_asked() == asked

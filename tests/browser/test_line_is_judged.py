@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 from tests.browser.test_core_modules import run
-from tests.lectern.running import Up
 
 pytestmark = [pytest.mark.browser("chromium"), pytest.mark.untimed]
 
@@ -20,20 +18,6 @@ const quality = new m.Quality();
 const readings = x.map(([video, audio]) => quality.note(new Map([["v", video], ["a", audio]])));
 return { last: readings.at(-1), first: readings[0], freezes: quality.freezes, frozenMs: quality.frozenMs };
 """
-
-
-@pytest.fixture(scope="module")
-def kept_page(student_program: Browser) -> Iterator[Page]:
-    page = student_program.new_page()
-    yield page
-    page.close()
-
-
-@pytest.fixture
-def page(server: Up, kept_page: Page) -> Page:
-    """A page that remembers nothing of the test before."""
-    kept_page.goto(server.url)
-    return kept_page
 
 
 def steps(count: int, video: dict[str, float], audio: dict[str, float]) -> list[Any]:

@@ -26,8 +26,13 @@ def link() -> Iterator[LossyLink]:
     link.close()
 
 
-def send(link: LossyLink, count: int, per_second: float) -> dict[int, float]:
-    """Send numbered datagrams from near to far; return by number how long each took, in seconds."""
+def send(
+    link: LossyLink, count: int, per_second: float, *, quiet_s: float = 0.4
+) -> dict[int, float]:
+    """Send numbered datagrams from near to far; return by number how long each took, in seconds.
+
+    Nothing for `quiet_s` is the end: longer than any line here delays.
+    """
     took: dict[int, float] = {}
     with link.near.inside():
         sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -35,7 +40,7 @@ def send(link: LossyLink, count: int, per_second: float) -> dict[int, float]:
         receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
     receiver.bind((LossyLink.FAR, PORT))
-    receiver.settimeout(0.4)  # longer than any line here delays
+    receiver.settimeout(quiet_s)
 
     def receive() -> None:
         try:
@@ -140,7 +145,7 @@ def test_so_many_are_overtaken_by_so_much(link: LossyLink) -> None:
 @pytest.mark.long
 def test_nothing_passes_in_an_outage_and_all_of_it_afterwards(link: LossyLink) -> None:
     link.set(far={"outage_s": 0.5})
-    took = send(link, 500, per_second=500)
+    took = send(link, 500, per_second=500, quiet_s=1.0)
     counted = link.counters()["far"]
     print(f"500 ms of nothing in 1 s: {len(took)} of 500 came, {counted['outage']} lost")
     assert counted["outage"] == 500 - len(took)

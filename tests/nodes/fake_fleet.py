@@ -363,6 +363,10 @@ async def fleet(
             made.webs.append(WebProcess(plane))
             stack.push_async_callback(made.webs[-1].close)
         living = asyncio.create_task(made.live())
-        yield made
-        living.cancel()
-        await asyncio.gather(living, return_exceptions=True)
+        try:
+            yield made
+        finally:
+            living.cancel()
+            await asyncio.wait([living])
+        if not living.cancelled():
+            living.result()  # nodes that had stopped living

@@ -9,7 +9,6 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import asyncpg
@@ -40,17 +39,9 @@ async def opened(running: Deployment, classes: int = 2) -> School:
     return school
 
 
-async def rows(running: Deployment, query: str, *values: Any) -> list[Any]:
-    sql = await asyncpg.connect(running.database_url)
-    try:
-        return await sql.fetch(query, *values)
-    finally:
-        await sql.close()
-
-
 async def assert_attendance(running: Deployment, school: School) -> None:
     """Nothing is wrong in the database, and whoever sat through it all has sat through it all."""
-    assert await rows(running, INVARIANTS) == []
+    assert await running.rows(INVARIANTS) == []
     for lesson in school.lessons:
         who = lesson.teacher.token
         page = await school.ask("GET", f"/api/classes/{lesson.class_id}/attendance", who)
@@ -102,8 +93,7 @@ async def test_a_hung_node_is_out_of_rotation_within_five_seconds(running: Deplo
     try:
         assert state_of(pid) == "T"
         while True:
-            (found,) = await rows(
-                running,
+            (found,) = await running.rows(
                 "SELECT shunned_until > clock_timestamp() AS out FROM node WHERE node_id = $1",
                 node_id,
             )
@@ -212,7 +202,7 @@ async def _database_is_back(running: Deployment) -> None:
     async with asyncio.timeout(60):
         while True:
             try:
-                await rows(running, "SELECT 1")
+                await running.rows("SELECT 1")
                 return
             except (OSError, asyncpg.PostgresError):
                 await asyncio.sleep(0.05)

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import asyncpg
 import pytest
 
 from benchmarks.failover.deployment import Deployment, deployment
@@ -30,21 +29,13 @@ def running() -> Iterator[Deployment]:
         yield started
 
 
-async def rows(running: Deployment, query: str, *values: Any) -> list[Any]:
-    sql = await asyncpg.connect(running.database_url)
-    try:
-        return await sql.fetch(query, *values)
-    finally:
-        await sql.close()
-
-
 async def full_class(running: Deployment) -> tuple[School, Lesson]:
     """Return a class that more people ran into than it holds."""
     school = School.open(running.url)
     await running.settled()
     lesson = await school.lesson(0, capacity=CAPACITY)
-    (found,) = await rows(
-        running, "SELECT link FROM class WHERE class_id::text = $1", lesson.class_id
+    (found,) = await running.rows(
+        "SELECT link FROM class WHERE class_id::text = $1", lesson.class_id
     )
     for _ in range(CAPACITY + TOO_MANY):
         await school.join(lesson, found["link"])
@@ -72,13 +63,12 @@ async def test_a_tree_of_real_nodes(running: Deployment) -> None:
             await until(lambda: all("class_full" in p.refusals for p in outside), 20)
         finally:
             print(f"refusals: {Counter(code for p in lesson.students for code in p.refusals)}")
-        (book,) = await rows(
-            running,
+        (book,) = await running.rows(
             "SELECT used, origin_node FROM class WHERE class_id::text = $1",
             lesson.class_id,
         )
         assert book["used"] == CAPACITY
-        edges = await rows(running, "SELECT * FROM class_edge WHERE told")
+        edges = await running.rows("SELECT * FROM class_edge WHERE told")
         assert sorted(edge["depth"] for edge in edges) == [1, 1, 2]
         nodes = Counter(p.current.node for p in people if p.current is not None)
         assert set(nodes) == {str(book["origin_node"]), *(str(e["node_id"]) for e in edges)}
@@ -142,9 +132,9 @@ async def its_middle_dies(
     assert max(hit) <= GAP_P99_S and max(others) <= 0.5
     stayed = [p for p in people if on[p] == str(deep["node_id"])]
     assert stayed and all(p.connections == 1 for p in stayed), "its children keep their viewers"
-    (book,) = await rows(
-        running, "SELECT used FROM class WHERE class_id::text = $1", lesson.class_id
+    (book,) = await running.rows(
+        "SELECT used FROM class WHERE class_id::text = $1", lesson.class_id
     )
     assert book["used"] == CAPACITY
-    left = await rows(running, "SELECT node_id, parent, told FROM class_edge")
+    left = await running.rows("SELECT node_id, parent, told FROM class_edge")
     assert all(edge["told"] and str(middle) not in map(str, edge) for edge in left)

@@ -103,9 +103,11 @@ async def a_site(directory: Path) -> AsyncIterator[Site]:
         signaling.add_routes(app)
         http = await stack.enter_async_context(TestClient(TestServer(app)))
         site = Site(http, control, seats, node, media, directory, task)
-        yield site
-        for client in site.clients:
-            await client.close()
+        try:
+            yield site
+        finally:
+            for client in site.clients:
+                await client.close()
 
 
 @pytest_asyncio.fixture

@@ -9,23 +9,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import msgpack
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
 
-from control import NodeAddress
-from sfu._core import Media
 from sfu.cascade.above import client as client_of
-from sfu.node import Node
-from signaling import Signaling
 from tests.sfu.clients import Client
-from tests.sfu.conftest import config_of, running
-from tests.sfu.control_server import ControlServer
+from tests.sfu.conftest import Site, a_site
 from tests.signaling.fake_control import CLASS_ID as CLASS_UUID
-from tests.signaling.fake_control import LINK, FakeControl, problems
 from wire import codec
 from wire.link import CloseLink, OfferLink, TakeLink
 from wire.session import Refusal
@@ -35,21 +27,8 @@ Soon = Callable[[Callable[[], bool]], Awaitable[None]]
 
 
 @dataclass
-class Place:
-    """One node and the signaling before it."""
-
-    node: Node
-    media: Media
-    control: ControlServer
-    seats: FakeControl
-    http: TestClient[Any, Any]
-    task: asyncio.Task[None]
-
-
-@dataclass
 class Tree:
-    places: list[Place]
-    clients: list[Client] = field(default_factory=list)
+    places: list[Site]
     links: list[tuple[int, int, str]] = field(default_factory=list)  # parent, child, link
 
     async def link(self, parent: int, child: int, **changes: Any) -> tuple[OfferLink, TakeLink]:
@@ -80,14 +59,10 @@ class Tree:
         return offer, TakeLink(link_id, CLASS_ID, above.node_id, above.url, 1, key, path)
 
     async def teacher(self, at: int = 0) -> Client:
-        client = Client.teacher(self.places[at].http, f"/live/classes/{CLASS_ID}/whip")
-        self.clients.append(client)
-        return await client.connect()
+        return await self.places[at].teacher()
 
     async def student(self, at: int, account: str) -> Client:
-        client = Client.student(self.places[at].http, f"/live/links/{LINK}/whep", account)
-        self.clients.append(client)
-        return await client.connect()
+        return await self.places[at].student(account=account)
 
     def stats_of_link(self, parent: int) -> dict[str, int]:
         place = self.places[parent]
@@ -102,24 +77,8 @@ async def a_tree(directory: Path, count: int) -> AsyncIterator[Tree]:
         for number in range(count):
             here = directory / str(number)
             here.mkdir()
-            control = ControlServer(f"{here}/control")
-            await control.start()
-            stack.push_async_callback(control.stop)
-            media = Media(host="127.0.0.1", port=0, tcp_port=0)
-            stack.callback(media.close)
-            node = Node(config_of(here, control), media)
-            task = await stack.enter_async_context(running(node))
-            await control.until(lambda c=control, n=node: bool(c.registered) and n.registered)  # type: ignore[misc]
-            seats = FakeControl()
-            seats.nodes.append(NodeAddress(UUID(node.node_id), node.url, node.secret))
-            app = web.Application(middlewares=[problems])
-            signaling = await stack.enter_async_context(Signaling(seats))
-            signaling.add_routes(app)
-            http = await stack.enter_async_context(TestClient(TestServer(app)))
-            tree.places.append(Place(node, media, control, seats, http, task))
+            tree.places.append(await stack.enter_async_context(a_site(here)))
         yield tree
-        for client in tree.clients:
-            await client.close()
 
 
 def say(client: Client, text: str, ref: int = 1) -> None:
@@ -234,7 +193,7 @@ async def test_another_parent_takes_over_and_nobody_connects_anew(
         await student.media("video", 10)
         leaf = tree.places[2].node
         # The middle is gone, with its process: both its links are cut.
-        tree.places[1].task.cancel()
+        tree.places[1].node_task.cancel()
         await soon(lambda: bool(leaf.cascade.lost()))
         lost = leaf.cascade.lost()
         assert lost[0].link_id == tree.links[1][2]
@@ -335,7 +294,7 @@ async def test_another_teachers_codec_and_the_history_reach_an_edge(tmp_path: Pa
         while (await student.message("teacher"))["here"]:
             pass
         again = Client.teacher(tree.places[0].http, f"/live/classes/{CLASS_ID}/whip")
-        tree.clients.append(again)
+        tree.places[0].clients.append(again)
         again.offer_only("H264")
         await again.connect()
         while not (await student.message("teacher"))["here"]:
