@@ -107,7 +107,7 @@ def clean(text: object) -> str:
     """
     if not isinstance(text, str):
         raise Refused("not_text")
-    # Not normalised before it is measured: that can make a text eighteen times as long.
+    # Measured before it is normalised, which can make a text eighteen times as long, and after.
     if len(text) > TEXT_CHARS_MAX:
         raise Refused("too_long")
     kept = "".join(
@@ -116,6 +116,8 @@ def clean(text: object) -> str:
         if c == "\n" or (unicodedata.category(c) not in ("Cc", "Cs") and c not in _OVERRIDES)
     )
     kept = unicodedata.normalize("NFC", kept).strip()
+    if len(kept) > TEXT_CHARS_MAX:
+        raise Refused("too_long")
     # Spaces, joiners and other invisible characters alone say nothing.
     if not any(unicodedata.category(c)[0] in "LNPSM" for c in kept):
         raise Refused("empty")

@@ -22,16 +22,24 @@ import msgpack
 
 from sfu.cascade.below import (
     CODECS_MAX,
+    FMTP_CHARS_MAX,
     ID_CHARS_MAX,
     NAME_CHARS_MAX,
     PEOPLE_PER_MESSAGE_MAX,
     SLOTS,
-    TEXT_CHARS_MAX,
     payload_types,
 )
-from sfu.cascade.channel import HEARTBEAT_S, MESSAGE_BYTES_MAX, Channel, LinkError, field, texts
+from sfu.cascade.channel import (
+    HANG_UP_S,
+    HEARTBEAT_S,
+    MESSAGE_BYTES_MAX,
+    Channel,
+    LinkError,
+    field,
+    texts,
+)
 from sfu.cascade.keys import PROFILE, Incarnation, nonce
-from sfu.comments import KEPT_MAX, Author, Comment
+from sfu.comments import KEPT_MAX, TEXT_CHARS_MAX, Allowance, Author, Comment
 from sfu.live import Message
 from sfu.negotiation import Ssrcs
 from sfu.presence import NAMED_PEOPLE_MAX
@@ -52,6 +60,9 @@ ALONE_S = 3.0
 # The media of an incarnation that ended, until the next one's has come.
 LINGER_S = 3.0
 WAITING_ANSWERS_MAX = 1000
+# Pages of the roster that are asked for above, a part of what a channel takes; others are of this node alone.
+PAGES_BURST_MAX = 500.0
+PAGES_PER_S_MAX = 200.0
 BUSY_AFTER_S = 1.0
 NEWS_KINDS = ("joined", "back", "left", "disconnected")
 
@@ -110,6 +121,8 @@ class Above:
         self._stand: asyncio.Future[Stand] | None = None
         self._answers: dict[int, Answer] = {}
         self._asked = 0
+        self._pages = Allowance(PAGES_BURST_MAX, PAGES_PER_S_MAX, time.monotonic())
+        self._path: tuple[str, ...] = ()
         self._everybody_told = False
 
     @property
@@ -168,8 +181,6 @@ class Above:
 
     async def _incarnate(self) -> None:
         """Connect once and follow until the end of it."""
-        self._silent.clear()
-        self._reachable.clear()
         http, base = client(self.take.parent_url)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(http)
@@ -179,11 +190,15 @@ class Above:
                     f"{base}/links/{self.take.link_id}",
                     heartbeat=HEARTBEAT_S,
                     max_msg_size=MESSAGE_BYTES_MAX,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=HANG_UP_S),
                 )
                 stack.push_async_callback(self._hang_up, socket)
                 channel = Channel(socket)
                 timeline, state = await self._shake_hands(channel, socket)
+            if self.is_over:
+                raise LinkError("another link has taken its place")
             self.room.follow(self, timeline)
+            self._tell_path()
             self.room.hear_state(state)
             await self._follow(channel)
 
@@ -233,8 +248,14 @@ class Above:
         keys = incarnation.keys(self.take.key)
         streams = [(slot, self._ssrcs.take(), self._ssrcs.take()) for slot in SLOTS]
         number = self._node.next_number()
-        self._forget(self._old_number)
-        self._old_number, self._number = self._number, number
+        if self._old_number:
+            # It came to nothing, and the one before still feeds the room.
+            self._forget(self._number)
+        else:
+            self._old_number = self._number
+        self._number = number
+        self._silent.clear()
+        self._reachable.clear()
         taken = [ssrc for _, *both in streams for ssrc in both]
         self._taken_ssrcs[number] = taken
         self._node.route(number, self)
@@ -350,7 +371,13 @@ class Above:
         self._channel.send({"type": "say", "ref": ref, "user": author.user_id, "text": text})
 
     def ask_page(self, after: str | None, limit: int, answer: Answer) -> None:
-        ref = self._expect_answer(answer)
+        def page(found: Message) -> None:
+            """Give what the parent says; where the link is lost, what is known here."""
+            answer(self.room.presence.page(after, limit) if "code" in found else found)
+
+        ref = None
+        if not self._pages.take(time.monotonic()):
+            ref = self._expect_answer(page)
         if ref is None:
             answer(self.room.presence.page(after, limit))
             return
@@ -377,7 +404,12 @@ class Above:
             raise Looped(f"this node is above itself: {' > '.join(path)}")
         if len(path) > DEPTH_MAX:
             raise LinkError(f"{len(path)} nodes above")
-        self.room.path = path
+        self._path = path
+        if self.room.above is self:
+            self._tell_path()
+
+    def _tell_path(self) -> None:
+        self.room.path = self._path
         self._on_path(self)
 
     def _take_state(self, message: Message) -> None:
@@ -401,7 +433,7 @@ class Above:
 
     def _take_codec(self, message: Message) -> None:
         slot, index = field(message, "slot", str), field(message, "index", int)
-        name, fmtp = field(message, "name", str, 20), field(message, "fmtp", str, 500)
+        name, fmtp = field(message, "name", str, 20), field(message, "fmtp", str, FMTP_CHARS_MAX)
         clock_rate = field(message, "clock_rate", int)
         if slot not in SLOTS or not 0 <= index < CODECS_MAX or not 0 < clock_rate < 2**31:
             raise LinkError("codec: it is not what it should be")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from sfu.cascade.channel import Channel, LinkError, field
 from sfu.cascade.keys import PROFILE, Incarnation, LinkKeys
-from sfu.comments import KEPT_MAX, Author
+from sfu.comments import KEPT_MAX, TEXT_CHARS_MAX, Author
 from sfu.live import Message
 from sfu.presence import How
 from sfu.room import Room
@@ -33,9 +33,9 @@ PEOPLE_MAX = 100_000  # of a class whose capacity is not known
 # People who change their tab or come again while others of a full class are still counted.
 PEOPLE_SPARE = 100
 PEOPLE_PER_MESSAGE_MAX = 500
-TEXT_CHARS_MAX = 500
 NAME_CHARS_MAX = 300
 ID_CHARS_MAX = 64
+FMTP_CHARS_MAX = 2048  # a line of SDP has no more
 CODECS_MAX = 8
 FIRST_PAYLOAD_TYPE = 96
 STALLS_LOGGED_S = 10.0

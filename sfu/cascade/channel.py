@@ -15,14 +15,17 @@ from aiohttp import web
 from sfu.comments import Allowance
 from sfu.live import Message
 
-# 500 people, or 500 comments of the longest.
-MESSAGE_BYTES_MAX = 1024 * 1024
+# 500 comments of the longest are 1.3 MB: four bytes a character, and a name of 300.
+MESSAGE_BYTES_MAX = 2 * 1024 * 1024
 # What waits for an end that does not read; a whole subtree of 10,000 people is less than 1 MB.
 WAITING_BYTES_MAX = 8 * 1024 * 1024
 # A class's 50 comments a second with their answers, rosters, and changes ten times a second.
 MESSAGES_PER_S_MAX = 500.0
 MESSAGES_BURST_MAX = 2000.0
 HEARTBEAT_S = 2.0
+# For the other end to answer a close; one that stands still never does.
+HANG_UP_S = 0.5
+WRITE_S = 5.0
 
 Socket = aiohttp.ClientWebSocketResponse | web.WebSocketResponse
 
@@ -44,8 +47,8 @@ class Channel:
 
     def send(self, message: Message) -> None:
         """Put a message behind those that wait; where they are too many the channel ends."""
-        if self.is_over:
-            return
+        if self.is_over or self._waiting_bytes > WAITING_BYTES_MAX:
+            return  # in the second case `write` ends it
         data: bytes = msgpack.packb(message, use_bin_type=True)
         self._waiting.append(data)
         self._waiting_bytes += len(data)
@@ -67,9 +70,10 @@ class Channel:
             while self._waiting:
                 if self._waiting_bytes > WAITING_BYTES_MAX:
                     raise LinkError(f"{self._waiting_bytes} bytes wait: it reads too slowly")
-                data = self._waiting.popleft()
-                self._waiting_bytes -= len(data)
-                await self._socket.send_bytes(data)
+                async with asyncio.timeout(WRITE_S):
+                    await self._socket.send_bytes(self._waiting[0])
+                # What is not sent waits: nothing may be left out before this has seen how much it is.
+                self._waiting_bytes -= len(self._waiting.popleft())
             if self.is_over:
                 await self._socket.close()
                 return

@@ -1,7 +1,7 @@
 """The links of one node: what control asks for, what is under way, and what control is to hear of it.
 
 A new parent replaces an older one without a gap: the old link goes on until the new one's media feeds the
-room. Bounds: offers and links by number, offers by age as well.
+room. Offers and links are bounded by their number; of too many offers the oldest goes.
 """
 
 from __future__ import annotations
@@ -17,8 +17,16 @@ from aiohttp import web
 
 from sfu.cascade.above import LINGER_S, Above, Looped
 from sfu.cascade.below import Below
-from sfu.cascade.channel import HEARTBEAT_S, MESSAGE_BYTES_MAX, Channel, LinkError, field
+from sfu.cascade.channel import (
+    HANG_UP_S,
+    HEARTBEAT_S,
+    MESSAGE_BYTES_MAX,
+    Channel,
+    LinkError,
+    field,
+)
 from sfu.cascade.keys import NONCE_BYTES, Incarnation, nonce
+from sfu.comments import Comments
 from sfu.internal import Refused
 from sfu.negotiation import Ssrcs
 from sfu.room import Room
@@ -91,6 +99,7 @@ class Cascade:
         self._by_number: dict[int, Above] = {}
         self._placements: dict[str, int] = {}  # the newest of each class
         self._tasks: dict[Above, asyncio.Task[None]] = {}
+        self._ending: set[asyncio.Task[None]] = set()
         self._handshakes = 0
         self._draining_since_s: float | None = None
         self.ended = LinkFigures()  # counters of links that are over
@@ -160,6 +169,8 @@ class Cascade:
             raise
         older = takewhile(lambda other: other is not above, self._tasks)
         others = [other for other in older if other.room is above.room]
+        for other in others:
+            other.is_over = True  # it goes on, and does not come again
         if others:
             self._replaced[above] = asyncio.create_task(self._replace(others, above))
 
@@ -197,17 +208,19 @@ class Cascade:
 
     def class_ended(self, class_id: str, epoch: int) -> None:
         """Tell those below; where nobody of a later epoch is here the links end."""
-        room = self._node.rooms.get(class_id)
-        if room is None:
-            return
         for below in self._of(class_id):
             below.tell_end(epoch)
-        if room.sessions:
+        room = self._node.rooms.get(class_id)
+        if room is not None and room.sessions:
             return
-        for below in self._of(class_id):
-            below.channel.close()
         for link_id in [o.link_id for o in self._offers.values() if o.class_id == class_id]:
             del self._offers[link_id]
+        if room is None:
+            return
+        # Links hold the room for a moment, and nothing of it is to be kept.
+        room.comments = Comments()
+        for below in self._of(class_id):
+            below.channel.close()
         self._drop_above(class_id)
 
     def lost(self) -> tuple[LostLink, ...]:
@@ -234,7 +247,7 @@ class Cascade:
 
     async def stop(self) -> None:
         self.drop_all()
-        tasks = [*self._tasks.values(), *self._replaced.values()]
+        tasks = [*self._ending, *self._tasks.values(), *self._replaced.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -260,7 +273,9 @@ class Cascade:
         """Prove the key to each other, then feed the child until it goes."""
         if self._handshakes >= HANDSHAKES_MAX:
             return web.Response(status=503)
-        socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, max_msg_size=MESSAGE_BYTES_MAX)
+        socket = web.WebSocketResponse(
+            timeout=HANG_UP_S, heartbeat=HEARTBEAT_S, max_msg_size=MESSAGE_BYTES_MAX
+        )
         self._handshakes += 1
         try:
             await socket.prepare(request)
@@ -313,10 +328,10 @@ class Cascade:
             channel=channel,
         )
         self._below[below.number] = below
-        below.open(incarnation, node.candidates, [*room.path, node.node_id])
         writing = asyncio.create_task(channel.write())
         serving = asyncio.create_task(below.serve())
         try:
+            below.open(incarnation, node.candidates, [*room.path, node.node_id])
             await asyncio.wait({writing, serving}, return_when=asyncio.FIRST_COMPLETED)
             for task in (writing, serving):
                 if task.done():
@@ -336,6 +351,8 @@ class Cascade:
             for task in (writing, serving):
                 task.cancel()
             await asyncio.gather(writing, serving, return_exceptions=True)
+            if channel.was_ended and not channel.is_over:
+                self._offers.pop(offer.link_id, None)  # the child wanted it, and comes no more
             self._add(self.ended, below.number)
             del self._below[below.number]
             below.close()
@@ -394,7 +411,10 @@ class Cascade:
             return
         for other in [a for a in self._tasks if a.room is above.room]:
             other.is_over = True
-            self._tasks.pop(other).cancel()
+            task = self._tasks.pop(other)
+            task.cancel()
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
             other.room.unfollow(other)
         above.room.unfollow(above)
         self._tell_path(above.room)

@@ -143,6 +143,7 @@ async def test_the_teacher_pauses_comments_and_nobody_else_does(site: Site, soon
         ("\u200b\u200d\ufeff", "empty"),
         ("\x00\x07\x1b", "empty"),
         ("x" * (TEXT_CHARS_MAX + 1), "too_long"),
+        ("\ufb2c" * TEXT_CHARS_MAX, "too_long"),  # thrice as many, normalised
         (7, "not_text"),
         (None, "not_text"),
         ([], "not_text"),

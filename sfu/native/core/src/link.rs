@@ -70,6 +70,9 @@ pub struct Caller {
     pwd: Vec<u8>,
     to: Vec<PathId>,
     transaction: [u8; 12],
+    /// The last one was answered: what is repeated keeps its transaction (RFC 8489 section 6.2.1), for
+    /// answers take longer than checks are apart.
+    renew: bool,
     pub check_at: Time,
     answered: Option<Time>,
 }
@@ -81,12 +84,13 @@ impl Caller {
             pwd: pwd.as_bytes().to_vec(),
             to: to.iter().take(CALLED_MAX).map(|&address| PathId { address, via: 0 }).collect(),
             transaction: [0; 12],
+            renew: true,
             check_at: now,
             answered: None,
         }
     }
 
-    /// The next check's bytes and where to send it; `random` makes it one of a kind.
+    /// The next check's bytes and where to send it; `random` makes a new one one of a kind.
     pub fn check(
         &mut self,
         now: Time,
@@ -94,8 +98,10 @@ impl Caller {
         random: u64,
         selected: Option<PathId>,
     ) -> (Vec<u8>, Vec<PathId>) {
-        self.transaction[..4].copy_from_slice(&session.0.to_be_bytes());
-        self.transaction[4..].copy_from_slice(&random.to_be_bytes());
+        if std::mem::take(&mut self.renew) {
+            self.transaction[..4].copy_from_slice(&session.0.to_be_bytes());
+            self.transaction[4..].copy_from_slice(&random.to_be_bytes());
+        }
         let mut check = Vec::with_capacity(128);
         stun::write_request(
             &mut check,
@@ -123,6 +129,7 @@ impl Caller {
             return false;
         }
         self.answered = Some(now);
+        self.renew = true;
         true
     }
 }

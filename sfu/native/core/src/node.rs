@@ -106,7 +106,7 @@ impl Node {
                 self.set_keys(now, session, profile, &local, &remote);
             }
             Command::Publish { session, room, tracks } => {
-                let ssrc = Ssrc(self.random() as u32 | 1);
+                let ssrc = Ssrc(random(&mut self.seed) as u32 | 1);
                 if let Some(found) = self.sessions.get_mut(&session) {
                     found.role = Role::Publisher(Box::new(Publisher::new(room, tracks, ssrc)));
                     self.seat(now, session, room, None);
@@ -417,15 +417,15 @@ impl Node {
         }
         self.pending.push(path, datagram);
     }
+}
 
-    /// SplitMix64 (Steele, Lea, Flood 2014).
-    fn random(&mut self) -> u64 {
-        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.seed;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
+/// SplitMix64 (Steele, Lea, Flood 2014).
+fn random(seed: &mut u64) -> u64 {
+    *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *seed;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 fn credentials(ufrag: &str, pwd: &str) -> Credentials {

@@ -232,6 +232,18 @@ fn teach(tree: &mut Tree) -> Peer {
     teacher
 }
 
+/// Send so many frames, 15 a second, the first of them a keyframe, with sound to each or without.
+fn play(tree: &mut Tree, teacher: &mut Peer, count: u32, packets: usize, with_sound: bool) {
+    for n in 0..count {
+        teacher.send_frame(&mut tree.nodes[0], n == 0, n * 6000, packets);
+        if with_sound {
+            let sound = teacher.seal(MIC, 111, false, n * 3168, &[n as u8; 80]);
+            tree.nodes[0].receive(teacher.id, &sound);
+        }
+        tree.run_ms(66);
+    }
+}
+
 /// (frame, packet of it), as the payload says; its other bytes are looked at as well.
 fn payloads(got: &[Got]) -> Vec<(u32, u16)> {
     let numbers = |p: &Got| {
@@ -258,12 +270,7 @@ fn a_tree_of_depth_two_shows_everybody_the_same_and_costs_one_copy_a_link() {
     let mut viewers: Vec<(usize, Peer)> =
         [(0, 10), (1, 11), (1, 12), (2, 13)].map(|(n, id)| (n, watch(&mut tree, n, id))).into();
     tree.run_ms(50);
-    for n in 0..60u32 {
-        teacher.send_frame(&mut tree.nodes[0], n == 0, n * 6000, 12);
-        let sound = teacher.seal(MIC, 111, false, n * 3168, &[n as u8; 80]);
-        tree.nodes[0].receive(teacher.id, &sound);
-        tree.run_ms(66);
-    }
+    play(&mut tree, &mut teacher, 60, 12, true);
     for (node, viewer) in &mut viewers {
         let got = viewer.packets(&tree.nodes[*node]);
         assert_eq!(payloads(&got), frames(0, 60, 12), "on node {node}");
@@ -313,12 +320,7 @@ fn what_a_link_loses_is_repaired_by_its_parent_and_nobody_notices() {
     let mut viewer = watch(&mut tree, 1, 10);
     tree.run_ms(50);
     tree.drops = |n, _| n % 13 == 5;
-    for n in 0..90u32 {
-        teacher.send_frame(&mut tree.nodes[0], n == 0, n * 6000, 12);
-        let sound = teacher.seal(MIC, 111, false, n * 3168, &[n as u8; 80]);
-        tree.nodes[0].receive(teacher.id, &sound);
-        tree.run_ms(66);
-    }
+    play(&mut tree, &mut teacher, 90, 12, true);
     tree.drops = |_, _| false;
     tree.run_ms(500);
     assert!(tree.dropped > 50, "{} dropped", tree.dropped);
@@ -336,10 +338,7 @@ fn a_joiner_on_an_edge_is_served_from_its_cache_and_nobody_is_asked() {
     let mut teacher = teach(&mut tree);
     tree.link(0, 1, false);
     tree.run_ms(50);
-    for n in 0..20u32 {
-        teacher.send_frame(&mut tree.nodes[0], n == 0, n * 6000, 3);
-        tree.run_ms(66);
-    }
+    play(&mut tree, &mut teacher, 20, 3, false);
     let before = asks(&tree);
     let mut late = watch(&mut tree, 1, 10);
     tree.run_ms(100);
@@ -349,6 +348,20 @@ fn a_joiner_on_an_edge_is_served_from_its_cache_and_nobody_is_asked() {
     let (_, _, above, below) = tree.ends[0];
     assert_eq!(tree.counter(1, below, "keyframes_asked"), 0);
     assert_eq!(tree.counter(0, above, "picture_losses"), 0);
+}
+
+#[test]
+fn nodes_that_are_far_from_each_other_are_linked_too() {
+    let mut tree = Tree::new(2);
+    // A round trip is longer than checks are apart.
+    tree.delay = Duration::from_millis(120);
+    let mut teacher = teach(&mut tree);
+    tree.link(0, 1, false);
+    let mut viewer = watch(&mut tree, 1, 10);
+    tree.run_ms(600);
+    play(&mut tree, &mut teacher, 20, 3, false);
+    tree.run_ms(500);
+    assert_eq!(payloads(&viewer.packets(&tree.nodes[1])), frames(0, 20, 3));
 }
 
 #[test]
@@ -423,10 +436,7 @@ fn a_parent_that_died_is_replaced_from_the_cache_of_another() {
     tree.link(1, 3, false);
     let mut viewer = watch(&mut tree, 3, 10);
     tree.run_ms(50);
-    for n in 0..20 {
-        teacher.send_frame(&mut tree.nodes[0], n == 0, n * 6000, 3);
-        tree.run_ms(66);
-    }
+    play(&mut tree, &mut teacher, 20, 3, false);
     let (_, _, above, below) = tree.ends[2];
     tree.nodes[1].command(Command::RemoveSession { session: above });
     for n in 20..40 {

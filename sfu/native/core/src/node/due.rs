@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Node, Target, OUTBOX_BYTES_SOFT_MAX};
+use super::{random, Node, Target, OUTBOX_BYTES_SOFT_MAX};
 use crate::api::{Event, Outbox};
 use crate::ids::{RoomId, SessionId, Slot, Time};
 use crate::publisher::Publisher;
@@ -14,17 +14,11 @@ use crate::session::{Role, Session, IDLE_INTERVAL};
 const TICK_MIN: Duration = Duration::from_micros(500);
 
 impl Node {
-    fn check_is_due(&self, now: Time, id: SessionId) -> bool {
-        let link = self.sessions.get(&id).and_then(|session| session.link.as_ref());
-        link.and_then(|link| link.caller.as_ref()).is_some_and(|caller| caller.check_at <= now)
-    }
-
     pub(super) fn session_due(&mut self, now: Time, at: Time, id: SessionId, out: &mut Outbox) {
-        let random = self.check_is_due(now, id).then(|| self.random());
-        let Node { sessions, rooms, timers, events, tally, scratch, .. } = self;
+        let Node { sessions, rooms, timers, events, tally, scratch, seed, .. } = self;
         let Some(session) = sessions.get_mut(&id).filter(|s| s.wake == Some(at)) else { return };
         session.wake = None;
-        let check_at = call(now, session, random, out);
+        let check_at = call(now, session, seed, out);
         let Some(path) = session.path() else {
             // Nowhere to send to; silence is judged all the same.
             let silent_at = session.note_silence(now, events);
@@ -155,10 +149,10 @@ impl Node {
 }
 
 /// Send a check where this is the end of a link that sends them; when the next one is due.
-fn call(now: Time, session: &mut Session, random: Option<u64>, out: &mut Outbox) -> Option<Time> {
+fn call(now: Time, session: &mut Session, seed: &mut u64, out: &mut Outbox) -> Option<Time> {
     let caller = session.link.as_mut()?.caller.as_mut()?;
-    if let Some(random) = random {
-        let (check, paths) = caller.check(now, session.id, random, session.selected);
+    if caller.check_at <= now {
+        let (check, paths) = caller.check(now, session.id, random(seed), session.selected);
         for path in paths {
             out.push(path, &check);
         }

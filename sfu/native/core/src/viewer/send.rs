@@ -201,7 +201,7 @@ impl Viewer {
                 position += 1;
                 continue;
             }
-            let length = if is_picture {
+            let length = if form.is_whole() {
                 length
             } else {
                 slot.ring.get(position).map_or(length, |(_, payload)| form.part(payload).len())

@@ -36,6 +36,11 @@ enum Redundancy {
 }
 
 impl Form {
+    /// Whether a payload goes out as long as it is stored.
+    pub fn is_whole(&self) -> bool {
+        self.redundancy != Redundancy::Stripped
+    }
+
     /// The part of a stored payload that goes out.
     pub fn part<'a>(&self, payload: &'a [u8]) -> &'a [u8] {
         match self.redundancy {
