@@ -129,7 +129,7 @@ def _leave_other(
 ) -> Decision:
     # A place that the sweeper is about to free blocks nobody.
     if seat["is_host"] or not (request.takeover or seat["overdue"]):
-        return elsewhere(seat["class_id"])
+        return elsewhere(seat)
     if seat["class_id"] not in locked:
         return Later()
     return Move(request, request.session_id, None) if room > 0 else full()
@@ -139,12 +139,15 @@ def full() -> Problem:
     return Problem(409, "class_full", "Every place in this class is taken.")
 
 
-def elsewhere(class_id: UUID) -> Problem:
+def elsewhere(seat: asyncpg.Record) -> Problem:
+    """Return the refusal of somebody who has this seat in another class, with what names that class."""
+    held = {
+        "class_id": str(seat["class_id"]),
+        "class_title": seat["title"],
+        "is_host": seat["is_host"],
+    }
     return Problem(
-        409,
-        "active_elsewhere",
-        "You are in another live class; leave it first.",
-        extra={"class_id": str(class_id)},
+        409, "active_elsewhere", "You are in another live class; leave it first.", extra=held
     )
 
 

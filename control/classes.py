@@ -230,7 +230,7 @@ async def _start(
         if seat["class_id"] not in locked:
             return False
         if not seat["overdue"]:
-            raise elsewhere(seat["class_id"])
+            raise elsewhere(seat)
         # What the sweeper is about to free holds up nobody.
         free = Ending(seat["session_id"], "never_connected", estimated=True, overdue=True)
         await end_sessions(connection, [free])

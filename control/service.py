@@ -209,8 +209,9 @@ class Control:
 
         `resume_of` names the session that is continued: while it is open it keeps its id and gets a
         new fence; out of grace it becomes a new session in the same seat. Problems: link_invalid,
-        class_not_live, class_ended, class_full, active_elsewhere (with `class_id` of the other
-        class), own_class, not_found, replaced (another tab took the seat; final), try_again.
+        class_not_live, class_ended, class_full, active_elsewhere (with `class_id`, `class_title` and
+        `is_host` of the seat there), own_class, not_found, replaced (another tab took the seat;
+        final), try_again.
         """
         return await self._seats.admit(
             account,

@@ -2,7 +2,8 @@
 SELECT user_id, class_id, session_id, continues, is_host, fence, node_id, silent_since,
        confirm_by IS NOT NULL AS unconfirmed,
        grace_until IS NOT NULL AS in_grace,
-       (NOT is_host AND coalesce(grace_until, confirm_by) < clock_timestamp()) IS TRUE AS overdue
+       (NOT is_host AND coalesce(grace_until, confirm_by) < clock_timestamp()) IS TRUE AS overdue,
+       (SELECT title FROM class WHERE class.class_id = seat.class_id) AS title
 FROM seat WHERE user_id = ANY($1::uuid[])
 
 -- of: Look up where some people sit, without locking.

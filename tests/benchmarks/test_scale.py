@@ -33,7 +33,7 @@ def test_a_small_world_ends_whole_and_what_is_not_is_noticed(
     asyncio.run(lose_a_segment(database_url))
     again = Report("scale")
     asyncio.run(run.truth(database_url, SMALL, again))
-    assert again.not_held == ["attended == joins", "segments == joins"]
+    assert again.not_held == ["attended == joins", "joins <= segments <= joins + joins_tried_again"]
 
 
 async def lose_a_segment(database_url: str) -> None:

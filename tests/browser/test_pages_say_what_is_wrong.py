@@ -109,6 +109,17 @@ def test_second_class_is_refused_until_the_first_is_left(
     expect(other.locator(".stage--watch[data-state=connected]")).to_be_visible()
 
 
+def test_who_teaches_is_led_back_to_the_own_class(student_browser: Browser, url: str) -> None:
+    teacher, _ = started_class(student_browser, url, title="Physics")
+    _, second_link = started_class(student_browser, url, title="History")
+    page = teacher.page.context.new_page()
+    page.goto(second_link)
+    title(page, "You are teaching right now")
+    expect(page.get_by_text("“Physics” goes on with you in it")).to_be_visible()
+    way_back = page.get_by_role("link", name="Open your class")
+    assert (way_back.get_attribute("href") or "") in teacher.page.url
+
+
 def test_second_tab_replaces_the_first_once(student_browser: Browser, url: str) -> None:
     _, link = started_class(student_browser, url)
     student = student_opens(chromium_context(student_browser), link)

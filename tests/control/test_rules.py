@@ -167,6 +167,7 @@ async def test_a_host_joins_neither_the_own_class_nor_another(
     status, problem = await send(client, "POST", f"/api/classes/{next_class['id']}/start")
     assert (status, problem["code"]) == (409, "active_elsewhere")
     assert problem["class_id"] == str(other)
+    assert (problem["class_title"], problem["is_host"]) == ("Maths", False)
     await school.assert_invariants()
 
 

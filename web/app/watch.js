@@ -237,14 +237,20 @@ const PAGES = {
       el("a", { class: "button button--primary", href: `/teach/${link.class_id}` }, t("watch.ownOpen")),
     ]),
   active_elsewhere: (link, error) => {
+    const { class_id: id, class_title, is_host: teaches } =
+      error instanceof LecternError ? error.extra : {};
+    const title = String(class_title ?? "");
+    if (teaches) {
+      const back = el("a", { class: "button button--primary", href: `/teach/${id}` }, t("watch.ownOpen"));
+      return stopAt(link, t("watch.teaching"), t("watch.teachingHint", { title }), [back]);
+    }
     const takeover = () => {
       askedMs = performance.now();
       join(link, { takeover: true });
     };
-    stopAt(link, t("watch.elsewhere"), t("watch.elsewhereHint"), [
+    stopAt(link, t("watch.elsewhere"), t("watch.elsewhereHint", { title }), [
       button(t("watch.takeover"), takeover, { kind: "primary" }),
     ]);
-    if (error instanceof LecternError) void nameOther(error.extra.class_id);
   },
   replaced: (link) =>
     stopAt(link, t("watch.replaced"), t("watch.replacedHint"), [retryButton(t("watch.takeBack"))]),
@@ -252,22 +258,6 @@ const PAGES = {
   unreachable: (link) =>
     stopAt(link, t("watch.unreachable"), t("watch.unreachableHint"), [retryButton()]),
 };
-
-/**
- * Say which class it is that somebody is in.
- * @param {unknown} classId
- */
-async function nameOther(classId) {
-  const said = document.querySelector(".notice__text");
-  try {
-    const { items } = await attended();
-    const other = items.find((item) => item.class_id === classId);
-    if (other === undefined || said === null) return;
-    said.textContent = t("watch.elsewhereNamed", { title: other.title });
-  } catch {
-    // What is said without the name is enough to go on.
-  }
-}
 
 addEventListener("pageshow", (event) => {
   // A page that comes out of the back-forward cache has a session that it left.
