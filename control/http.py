@@ -15,7 +15,7 @@ import asyncpg
 from aiohttp import web
 
 from control.database import AWAY, COLLISION, try_again
-from control.problem import Problem
+from control.problem import Problem, bad_query
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +26,7 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 FORWARDED_MAX = 16  # proxies one after the other
 API_BODY_BYTES_MAX = 64 * 1024
 BODY_READ_S = 10.0  # a client that dribbles its body holds no handler for longer
+NAMED_CHARS_MAX = 40  # of what a client calls something
 # Whoever tries what is not theirs, or too often, is written down (without who they say they are).
 REFUSALS = frozenset({401, 403, 429})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -130,6 +131,15 @@ def _is_of(address: str | None, networks: Sequence[Network]) -> bool:
     if isinstance(known, ipaddress.IPv6Address) and known.ipv4_mapped is not None:
         known = known.ipv4_mapped
     return any(known in network for network in networks)
+
+
+@web.middleware
+async def nothing_twice(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse a query that says one thing twice: a proxy may have judged the other one."""
+    if len(set(request.query)) < len(request.query):
+        twice = next(name for name in request.query if len(request.query.getall(name)) > 1)
+        raise bad_query(twice[:NAMED_CHARS_MAX], "is there twice")
+    return await handler(request)
 
 
 def origin_check(public_url: str | None) -> Callable[..., Awaitable[web.StreamResponse]]:

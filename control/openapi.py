@@ -14,7 +14,7 @@ from control.schemas import SCHEMAS
 
 # Every code of the contract with the statuses that it is sent with.
 STATUSES: dict[str, tuple[int, ...]] = {
-    "invalid_request": (400, 422),
+    "invalid_request": (400, 408, 422),
     "not_found": (404,),
     "not_signed_in": (401,),
     "wrong_credentials": (401,),
@@ -147,13 +147,12 @@ def problem_responses(
 
 def all_codes(operation: Operation) -> list[str]:
     """Return every code the operation may answer with, in a fixed order."""
-    codes = set(operation.codes) | {"try_again"}
+    # Any query may say something twice.
+    codes = set(operation.codes) | {"try_again", "invalid_request"}
     if operation.signed_in:
         codes.add("not_signed_in")
     if operation.method not in SAFE_METHODS:
         codes.add("bad_origin")
-    if operation.body is not None or operation.paged or operation.headers or operation.query:
-        codes.add("invalid_request")
     if operation.body is not None:
         codes.add("too_large")
     return sorted(codes)

@@ -264,7 +264,10 @@ class Placement:
                 return place
             assert chosen is not None
             await self.trees.grow(class_id, Wish(chosen, frozenset(tree.links)))
-        raise _no_capacity()
+        # Others came before us each time: then where it is least full, for an edge is on its way.
+        place = await self._least_full(await self.trees.seen(class_id), origin, closed)
+        self._recent(place.node.node_id).add()
+        return place
 
     async def _in_tree(
         self, tree: Tree, origin: NodeAddress, stays_on: UUID | None, closed: Set[UUID]
@@ -293,9 +296,7 @@ class Placement:
             return None
         return _place(tree, origin, min(edges, key=lambda node: (fullness[node], node)))
 
-    async def _least_full(
-        self, tree: Tree, origin: NodeAddress, closed: Set[UUID]
-    ) -> ViewerPlace | None:
+    async def _least_full(self, tree: Tree, origin: NodeAddress, closed: Set[UUID]) -> ViewerPlace:
         """Return the node of the tree that is least over its room; there is no other node."""
         roster = await self._nodes()
         able = [
@@ -354,7 +355,8 @@ class Placement:
 
     async def _choose_edge(self, exclude: Set[UUID]) -> UUID | None:
         try:
-            return (await self._choose(exclude, below=VIEWERS_FULL)).node_id
+            # Not anew: each joiner of a class that has all nodes comes past here.
+            return (await self._choose(exclude, below=VIEWERS_FULL, anew=False)).node_id
         except Problem:
             return None
 
@@ -390,11 +392,15 @@ class Placement:
         media = known.address.media if known is not None else ()
         return NodeAddress(node_id, found["internal_url"], found["secret"], media, epoch)
 
-    async def _choose(self, exclude: Set[UUID], below: float = math.inf) -> NodeAddress:
-        """Return a node that may get a class and is not too busy; Problem no_capacity."""
+    async def _choose(
+        self, exclude: Set[UUID], below: float = math.inf, *, anew: bool = True
+    ) -> NodeAddress:
+        """Return a node that may get a class and is not too busy; Problem no_capacity.
+
+        Where there is none the roster is read `anew`: a node may have registered meanwhile.
+        """
         candidates = await self._candidates(exclude, below)
-        if not candidates:
-            # A node may have registered since the roster was read.
+        if not candidates and anew:
             self._read_at = -ROSTER_AGE_MAX_S
             candidates = await self._candidates(exclude, below)
         if not candidates:

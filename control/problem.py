@@ -26,3 +26,8 @@ class Problem(Exception):
         self.detail = detail
         self.extra = extra or {}
         self.retry_after_s = retry_after_s
+
+
+def bad_query(name: str, why: str) -> Problem:
+    """Return the refusal of a parameter that is not what it should be."""
+    return Problem(422, "invalid_request", f"The parameter {name!r} {why}.", extra={"field": name})

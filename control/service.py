@@ -21,7 +21,7 @@ from control.class_api import ClassApi
 from control.classes import ClassEnd, Classes
 from control.database import AWAY, Database, try_again
 from control.export import ExportApi
-from control.http import Network, behind_proxies, origin_check, problems
+from control.http import Network, behind_proxies, nothing_twice, origin_check, problems
 from control.janitor import Janitor
 from control.lobby import Lobbies
 from control.metrics import Metrics
@@ -178,6 +178,7 @@ class Control:
         if self._trusted_proxies:
             app.middlewares.append(behind_proxies(self._trusted_proxies))
         app.middlewares.append(problems)
+        app.middlewares.append(nothing_twice)
         app.middlewares.append(origin_check(self._public_url))
         operations.add(app, self._operations, self.account_of)
         app.on_shutdown.append(self._end_streams)
@@ -315,7 +316,10 @@ class Control:
         """Write down which node serves the session, before the session is opened there; Problem
         replaced where the session has lost its seat meanwhile. False: the node was to serve it
         `as_edge`, and is none of the class any more."""
-        return await self._seats.bind(admission, node_id, as_edge=as_edge)
+        bound = await self._seats.bind(admission, node_id, as_edge=as_edge)
+        if not bound:
+            self._trees.forget(admission.class_id)
+        return bound
 
     def check_metrics_token(self, request: web.Request) -> None:
         """Let only the holder of the metrics' token pass; not_signed_in, not_found without one."""

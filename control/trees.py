@@ -102,10 +102,11 @@ class Trees:
         self._fanout = edges_per_node
         self._seen: OrderedDict[UUID, Tree] = OrderedDict()
         self._looking: dict[UUID, asyncio.Task[Tree]] = {}
+        self._growing: dict[UUID, asyncio.Task[int]] = {}
         self.tell: Callable[[TreeChange], None] = lambda change: None
 
     async def close(self) -> None:
-        tasks = list(self._looking.values())
+        tasks = [*self._looking.values(), *self._growing.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -130,8 +131,14 @@ class Trees:
             known.fresh_until = 0.0
 
     async def grow(self, class_id: UUID, wish: Wish) -> None:
-        """Make a node an edge, unless somebody else has added one."""
-        await self._change(class_id, wish=wish)
+        """Make a node an edge, unless somebody else has added one; who asks at once waits for one change."""
+        task = self._growing.get(class_id)
+        if task is None:
+            task = self._growing[class_id] = asyncio.create_task(
+                self._change(class_id, wish=wish), name="growing a tree"
+            )
+            task.add_done_callback(lambda done: self._grown(class_id, done))
+        await asyncio.shield(task)
 
     async def mend(self, class_id: UUID, lost: Set[UUID] = frozenset()) -> None:
         """Put right what does not stand any more; `lost` nodes are to be edges no longer."""
@@ -200,6 +207,11 @@ class Trees:
 
     def _looked(self, class_id: UUID, task: asyncio.Task[Tree]) -> None:
         self._looking.pop(class_id, None)
+        if not task.cancelled():
+            task.exception()  # told to whoever waits
+
+    def _grown(self, class_id: UUID, task: asyncio.Task[int]) -> None:
+        self._growing.pop(class_id, None)
         if not task.cancelled():
             task.exception()  # told to whoever waits
 

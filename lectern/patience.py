@@ -28,16 +28,17 @@ CONNECTIONS_MAX = 12_000
 # With room for files, the database and the nodes.
 DESCRIPTORS_MAX = 16_384
 LOOK_INTERVAL_S = 1.0
+RETRY_AFTER_S = "5"
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 CLOSED = Counter(
     "lectern_http_connections_closed",
-    "Connections that were closed without a request: too slow with their head, or too many.",
+    "Connections that were closed unserved: too slow with their head, or too many.",
     ["why"],
     registry=REGISTRY,
 )
-for _why in ("slow", "crowded"):
+for _why in ("slow", "crowded", "full"):
     CLOSED.labels(_why)
 
 
@@ -50,7 +51,10 @@ def allow_descriptors() -> None:
 
 
 class Patience:
-    """Closes connections that have brought no request in time, the oldest first where there are too many."""
+    """Closes connections that have brought no request in time, the oldest first where there are too many.
+
+    While those that have brought one are too many, new ones are told to come again later.
+    """
 
     def __init__(
         self, *, head_s_max: float = HEAD_S_MAX, connections_max: int = CONNECTIONS_MAX
@@ -59,6 +63,7 @@ class Patience:
         self._connections_max = connections_max
         self._spoken: set[object] = set()  # connections that have brought a request
         self._since_s: dict[object, float] = {}  # of the others: since when they are known
+        self._is_full = False
 
     @property
     def middleware(self) -> Callable[..., Awaitable[web.StreamResponse]]:
@@ -66,6 +71,11 @@ class Patience:
 
         @web.middleware
         async def note(request: web.Request, handler: Handler) -> web.StreamResponse:
+            if self._is_full and request.protocol not in self._spoken:
+                CLOSED.labels("full").inc()
+                busy = web.Response(status=503, headers={"Retry-After": RETRY_AFTER_S})
+                busy.force_close()
+                return busy
             self._spoken.add(request.protocol)
             return await handler(request)
 
@@ -89,6 +99,7 @@ class Patience:
             elif too_many > 0:
                 too_many -= 1
                 _close(one, "crowded")
+        self._is_full = too_many > 0
 
 
 def _age(known: tuple[RequestHandler, float]) -> float:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lectern.advertise import Advertised, parse_advertised
+from wire.link import CHILDREN_PER_CLASS_MAX
 
 PREFIX = "LECTERN_"
 TOKEN_CHARACTERS_MIN = 16
@@ -61,6 +62,12 @@ def _count(text: str) -> int:
 def _quantity(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= QUANTITY_MAX:
         raise ValueError(f"a number from 1 to {QUANTITY_MAX} is expected")
+    return int(text)
+
+
+def _children(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= CHILDREN_PER_CLASS_MAX:
+        raise ValueError(f"a number from 1 to {CHILDREN_PER_CLASS_MAX} is expected")
     return int(text)
 
 
@@ -210,7 +217,7 @@ class Settings:
         8,
         "nodes that get a large class from one node directly; more of them hang on those",
         *("up", "web"),
-        parse=_quantity,
+        parse=_children,
         metavar="N",
     )
     udp_port: int = _setting(

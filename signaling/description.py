@@ -146,9 +146,11 @@ def _operation(name: str, summary: str, done: Item, codes: tuple[str, ...]) -> I
 
 def _problems(codes: tuple[str, ...]) -> Item:
     special = ("precondition", "malformed")
-    responses: Item = problem_responses([c for c in codes if c not in special], STATUSES)
+    # Any query may say something twice.
+    responses: Item = problem_responses(["invalid_request"], {"invalid_request": (422,)})
+    responses |= problem_responses([c for c in codes if c not in special], STATUSES)
     if "malformed" in codes:
-        responses |= problem_responses(["invalid_request"], {"invalid_request": (415, 422)})
+        responses |= problem_responses(["invalid_request"], {"invalid_request": (415,)})
     if "precondition" in codes:
         refused = problem_responses(
             ["invalid_request"], {"invalid_request": STATUSES["precondition"]}

@@ -19,6 +19,8 @@ from collections.abc import Coroutine
 from typing import Any
 from uuid import UUID
 
+import asyncpg
+
 from control import AWAY, Control, Link, NodeAddress, Problem, TreeChange
 from signaling.node_client import NodeClient, NodeRefused, NodeUnreachable
 from wire.link import CloseLink, OfferLink, TakeLink
@@ -92,7 +94,12 @@ class Links:
                             *(link.link_id, link.parent.node_id, error))  # fmt: skip
                 if is_origin and error.refusal.code == "wrong_node":
                     continue
-                await self._amend(link, link.parent, error.refusal.code, is_origin)
+                if not is_origin and error.refusal.code == "no_capacity":
+                    await self._control.relink(
+                        link
+                    )  # it is a node of the class; others may have room
+                else:
+                    await self._amend(link, link.parent, error.refusal.code, is_origin)
                 return False
             except NodeUnreachable as error:
                 log.warning("link %s: %s", link.link_id, error)
@@ -174,6 +181,8 @@ class Links:
                     await self._control.close_idle_edges()
             except (*AWAY, Problem) as error:
                 log.info("no tree is healed while the database is away: %r", error)
+            except asyncpg.PostgresError:
+                log.exception("a statement that heals trees failed; it is tried again")
 
 
 async def _quietly(telling: Coroutine[Any, Any, None]) -> None:

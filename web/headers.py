@@ -64,7 +64,10 @@ async def add_always_https(request: web.Request, response: web.StreamResponse) -
 
     Not to who tries it out on localhost: every other server there would be shut out for a year.
     """
-    host = urlsplit(f"//{request.host}").hostname or ""
+    try:
+        host = urlsplit(f"//{request.host}").hostname or ""
+    except ValueError:  # a client's own invention, such as "["
+        return
     if host != "localhost" and not host.endswith(".localhost"):
         response.headers.update(ALWAYS_HTTPS)
 

@@ -26,7 +26,8 @@ LEASE_S = 10.0  # on PostgreSQL's clock; a node that is silent for longer is rea
 FENCE_S = LEASE_S - 2.0
 DIGEST_INTERVAL_S = 30.0
 EVENTS_PER_BEAT_MAX = 5000
-LOST_LINKS_PER_BEAT_MAX = 1000
+# Each is a transaction that the beat waits for; a node says the others in its next beats.
+LOST_LINKS_PER_BEAT_MAX = 32
 
 EndReason = Literal[
     "left",  # the leave button

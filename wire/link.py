@@ -24,6 +24,8 @@ from dataclasses import dataclass
 
 KEY_BYTES = 32
 DEPTH_MAX = 4
+# Edges that hang on one node of a class.
+CHILDREN_PER_CLASS_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)

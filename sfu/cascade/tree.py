@@ -31,7 +31,14 @@ from sfu.internal import Refused
 from sfu.negotiation import Ssrcs
 from sfu.room import Room
 from wire.beat import LOST_LINKS_PER_BEAT_MAX, LostLink
-from wire.link import DEPTH_MAX, KEY_BYTES, CloseLink, OfferLink, TakeLink
+from wire.link import (
+    CHILDREN_PER_CLASS_MAX,
+    DEPTH_MAX,
+    KEY_BYTES,
+    CloseLink,
+    OfferLink,
+    TakeLink,
+)
 from wire.session import Candidate
 
 if TYPE_CHECKING:
@@ -41,7 +48,6 @@ log = logging.getLogger(__name__)
 
 OFFERS_MAX = 2000
 LINKS_MAX = 1000  # at this node, in both directions
-CHILDREN_PER_CLASS_MAX = 64
 HANDSHAKE_S = 2.0
 HANDSHAKES_MAX = 64
 PLACEMENTS_MAX = 20_000

@@ -252,3 +252,7 @@ async def test_a_parameter_that_is_there_twice_is_refused(
             problem = await response.json()
             assert (response.status, problem["code"]) == (422, "invalid_request")
             assert "twice" in problem["detail"]
+    for path in ("/api/operator?q=a&q=b", "/live/links/x/whep?takeover=1&takeover=0", "/?a=1&a=2"):
+        async with plane_client.post(path) as response:
+            problem = await response.json()
+            assert (response.status, problem["code"]) == (422, "invalid_request")

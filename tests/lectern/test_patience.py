@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
 from lectern.patience import CLOSED, Patience
 
 
@@ -45,3 +48,27 @@ def test_where_there_are_too_many_the_oldest_without_a_request_go() -> None:
     connections += [Connection() for _ in range(2)]
     patience.look(connections, 2.0)
     assert [one.closed for one in connections] == [False, True, True, False, False]
+
+
+async def test_where_all_have_brought_a_request_new_ones_are_told_to_come_again() -> None:
+    patience = Patience(connections_max=1)
+    app = web.Application(middlewares=[patience.middleware])
+    app.router.add_get("/", well)
+    async with TestClient(TestServer(app)) as first, TestClient(TestServer(app)) as second:
+        for _ in range(2):
+            assert (await first.get("/")).status == 200
+        one: Any = next(iter(patience._spoken))
+        two: Any = Connection()
+        patience._spoken.add(two)
+        patience.look([one, two], 1.0)
+        assert not two.closed
+        refused = await second.get("/")
+        assert (refused.status, refused.headers["Retry-After"]) == (503, "5")
+        assert refused.headers["Connection"] == "close"
+        assert (await first.get("/")).status == 200
+        patience.look([one], 2.0)
+        assert (await second.get("/")).status == 200
+
+
+async def well(request: web.Request) -> web.Response:
+    return web.Response()

@@ -84,24 +84,21 @@ export class Publisher extends MediaSession {
   /**
    * Send the picture in this codec from now on: every connection has agreed to all of them.
    * @param {VideoCodec} name
-   * @returns {Promise<boolean>} whether the browser can change it while it sends
+   * @returns {Promise<boolean>} whether the browser has changed it while it sends
    */
   async setCodec(name) {
     this.#codec = name;
     let changed = true;
     for (const sender of this.#sendersOf("video")) {
-      const parameters = sender.getParameters();
+      const { codecs, encodings } = sender.getParameters();
       // Before the answer there are none agreed on.
-      const agreed = parameters.codecs.length > 0 ? parameters.codecs : capableCodecs();
-      const codec = agreed.find(isCodec(name));
-      if (codec === undefined || parameters.encodings.length === 0) return false;
-      const { mimeType, clockRate, sdpFmtpLine } = codec;
-      Object.assign(parameters.encodings[0], {
-        codec: { mimeType, clockRate, sdpFmtpLine },
-        scalabilityMode: LAYERS[name],
-      });
-      await sender.setParameters(parameters);
-      changed &&= chosenCodec(sender)?.mimeType === mimeType;
+      const codec = (codecs.length > 0 ? codecs : capableCodecs()).find(isCodec(name));
+      if (codec === undefined || encodings.length === 0) return false;
+      const layers = LAYERS[name];
+      // A browser that has no such layers for it refuses the whole: better without them than not at all.
+      const isTaken =
+        (await sendAs(sender, codec, layers)) || (layers !== undefined && (await sendAs(sender, codec)));
+      changed &&= isTaken && chosenCodec(sender)?.mimeType === codec.mimeType;
     }
     return changed;
   }
@@ -119,7 +116,8 @@ export class Publisher extends MediaSession {
       const parameters = sender.getParameters();
       if (parameters.encodings.length === 0) continue;
       Object.assign(parameters, { degradationPreference });
-      await sender.setParameters(parameters);
+      // The hint is what matters; a sender that has just been closed takes neither.
+      await sender.setParameters(parameters).catch(() => {});
     }
   }
 
@@ -218,6 +216,24 @@ const isCodec = (name) => (codec) =>
  */
 const chosenCodec = (sender) =>
   /** @type {any} */ (sender.getParameters().encodings[0]).codec;
+
+/**
+ * @param {RTCRtpSender} sender with an encoding
+ * @param {RTCRtpCodec} codec
+ * @param {string} [scalabilityMode]
+ * @returns {Promise<boolean>} whether the browser has taken it
+ */
+async function sendAs(sender, { mimeType, clockRate, sdpFmtpLine }, scalabilityMode) {
+  const parameters = sender.getParameters();
+  const codec = { mimeType, clockRate, sdpFmtpLine };
+  Object.assign(parameters.encodings[0], { codec, scalabilityMode });
+  try {
+    await sender.setParameters(parameters);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /**
  * Speech with a copy of the packet before in each (RFC 2198): a student's loss is not heard. The server
