@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
+
+from tests.browser.browsers import chromium_context, open_source
+from tests.browser.journeys import Journey, share, start_class, teacher_creates_class
 
 CODECS: Final = ("VP8", "VP9", "H264", "AV1")
 USED_S_MAX = 15.0
+UNSUPPORTED: Final = "This browser cannot play your teacher’s picture"
 
 # Statistics of the newest connection's picture, and its codec, by kind of stream.
 _VIDEO = """async (type) => {
@@ -36,6 +40,21 @@ RTCPeerConnection.prototype.addTransceiver = function (kind, ...rest) {
   return transceiver;
 };
 """
+
+
+def class_with_a_share(
+    teacher_browser: Browser, url: str, source_url: str, script: str = ""
+) -> tuple[Journey, str]:
+    """Return a teacher who shares a screen, and the link."""
+    teaching = chromium_context(teacher_browser, permissions=["microphone"])
+    if script:
+        teaching.add_init_script(script)
+    teacher, link = teacher_creates_class(teaching, url)
+    open_source(teaching, source_url)
+    teacher.page.bring_to_front()
+    start_class(teacher.page)
+    share(teacher.page)
+    return teacher, link
 
 
 def choose(page: Page, codec: str) -> None:
@@ -73,18 +92,22 @@ def wait_for_codec(page: Page, codec: str, frames: int = 5) -> None:
         page.wait_for_timeout(50)
 
 
-# Dependency descriptors are asked for, where the browser leaves them out of its offers by itself.
-DESCRIBED: Final = """
+def descriptors(direction: Literal["sendrecv", "stopped"]) -> str:
+    """Return the script of a browser that asks for dependency descriptors, or that does not know them.
+
+    By itself Chromium offers them where it sends layers, and does not where it watches.
+    """
+    return f"""
 const add = RTCPeerConnection.prototype.addTransceiver;
-RTCPeerConnection.prototype.addTransceiver = function (...parts) {
+RTCPeerConnection.prototype.addTransceiver = function (...parts) {{
   const transceiver = add.apply(this, parts);
   const extensions = transceiver.getHeaderExtensionsToNegotiate();
-  for (const extension of extensions) {
-    if (extension.uri.includes("#dependency-descriptor")) extension.direction = "sendrecv";
-  }
+  for (const extension of extensions) {{
+    if (extension.uri.includes("#dependency-descriptor")) extension.direction = "{direction}";
+  }}
   transceiver.setHeaderExtensionsToNegotiate(extensions);
   return transceiver;
-};
+}};
 """
 
 

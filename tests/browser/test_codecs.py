@@ -2,57 +2,27 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from pathlib import Path
-
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser import codecs, signals
 from tests.browser.browsers import (
     chromium_context,
-    firefox_context,
-    launch_firefox,
-    launch_teacher,
-    open_source,
 )
-from tests.browser.conftest import serve_source
 from tests.browser.journeys import (
     Journey,
     expect_watching,
-    share,
-    start_class,
     student_opens,
-    teacher_creates_class,
 )
-from tests.browser.namespaces import Cable
 from tests.lectern.running import Up
 
 pytestmark = [pytest.mark.browser("chromium"), pytest.mark.timeout(180)]
-
-UNSUPPORTED = "This browser cannot play your teacher’s picture"
-
-
-def _class_with_a_share(
-    teacher_browser: Browser, url: str, source_url: str, script: str = ""
-) -> tuple[Journey, str]:
-    """Return a teacher who shares a screen, and the link."""
-    teaching = chromium_context(teacher_browser, permissions=["microphone"])
-    if script:
-        teaching.add_init_script(script)
-    teacher, link = teacher_creates_class(teaching, url)
-    open_source(teaching, source_url)
-    teacher.page.bring_to_front()
-    start_class(teacher.page)
-    share(teacher.page)
-    return teacher, link
 
 
 @pytest.fixture
 def teacher_and_link(server: Up, teacher_browser: Browser, source_url: str) -> tuple[Journey, str]:
     url = server.url.replace("127.0.0.1", "localhost")
-    return _class_with_a_share(teacher_browser, url, source_url)
+    return codecs.class_with_a_share(teacher_browser, url, source_url)
 
 
 @pytest.mark.long
@@ -64,7 +34,7 @@ def test_a_class_changes_its_codec_without_a_negotiation(
     context = chromium_context(student_browser)
     context.add_init_script(codecs.ONLY_VP8)
     old = student_opens(context, link)
-    told = old.page.get_by_text(UNSUPPORTED)
+    told = old.page.get_by_text(codecs.UNSUPPORTED)
     for journey in (student, old):
         expect_watching(journey.page)
         signals.wait_for_motion(journey.page)
@@ -125,69 +95,17 @@ def test_layers_are_watched_from_a_replay_on(
     source_url: str,
 ) -> None:
     url = server.url.replace("127.0.0.1", "localhost")
-    script = codecs.DESCRIBED if described else ""
-    teacher, link = _class_with_a_share(teacher_browser, url, source_url, script)
+    script = codecs.descriptors("sendrecv" if described else "stopped")
+    teacher, link = codecs.class_with_a_share(teacher_browser, url, source_url, script)
     codecs.choose(teacher.page, codec)
     codecs.send_in_layers(teacher.page, "L1T3")
     assert codecs.is_described(teacher.page) is described
     for asks in (described, False):
         context = chromium_context(student_browser)
         if asks:
-            context.add_init_script(codecs.DESCRIBED)
+            context.add_init_script(codecs.descriptors("sendrecv"))
         student = student_opens(context, link)
         _watches(student.page, codec)
         assert codecs.is_described(student.page) is asks
         assert student.problems == []
     assert codecs.sent(teacher.page)["scalabilityMode"] == "L1T3"
-
-
-@pytest.mark.long
-@pytest.mark.netns
-@pytest.mark.browser("chromium", "firefox-esr")
-def test_firefox_watches_what_it_decodes_and_is_told_of_the_rest(
-    mic_file: Path, tmp_path: Path
-) -> None:
-    # Firefox takes no loopback candidate, so the server has a network's address here.
-    cable = Cable()
-    home = Path(tempfile.mkdtemp(prefix="lectern-pages-", dir="/tmp"))
-    url = f"http://{Cable.NEAR}"
-    try:
-        with cable.near.inside():
-            up = Up(home / "data", "--host", Cable.NEAR).start()
-            try:
-                url = f"{url}:{up.port}"
-                with sync_playwright() as playwright, serve_source() as source_url:
-                    trusted = f"--unsafely-treat-insecure-origin-as-secure={url}"
-                    chromium = launch_teacher(playwright, mic_file, trusted)
-                    firefox = launch_firefox(
-                        playwright, {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
-                    )
-                    teacher, link = _class_with_a_share(chromium, url, source_url)
-                    _change_before_firefox(firefox, teacher, link)
-                    firefox.close()
-                    chromium.close()
-            finally:
-                up.stop()
-    finally:
-        cable.close()
-        shutil.rmtree(home, ignore_errors=True)
-
-
-def _change_before_firefox(firefox: Browser, teacher: Journey, link: str) -> None:
-    student = student_opens(firefox_context(firefox), link)
-    expect_watching(student.page)
-    told = student.page.get_by_text(UNSUPPORTED)
-    for codec in ("VP8", "VP9", "H264", "AV1"):
-        codecs.choose(teacher.page, codec)
-        if codec == "H264":
-            expect(told).to_be_visible(timeout=15_000)
-            continue
-        codecs.wait_for_codec(student.page, codec)
-        signals.wait_for_motion(student.page)
-        expect(told).to_be_hidden()
-    assert student.connections() == ["connected"]
-    assert len(student.offers) == 1
-    # Who joins now begins in that codec.
-    late = student_opens(firefox_context(firefox), link)
-    signals.wait_for_motion(late.page)
-    codecs.wait_for_codec(late.page, "AV1")
