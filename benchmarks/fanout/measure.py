@@ -46,6 +46,11 @@ class Load:
     classes: int
     audio: bool
 
+    @property
+    def floor_in_runs(self) -> bool:
+        """Whether the plain sender sends a frame as one run: not where each has a viewer of its own."""
+        return self.classes == 1
+
     def frames(self, seconds: float) -> int:
         """Return the frames in so many seconds, one at least."""
         return max(1, round(seconds * self.fps))
@@ -235,7 +240,7 @@ def _play(nodes: list[Child], load_generator: Child, load: Load) -> Round:
 
 def _floor(load_generator: Child, load: Load) -> dict[str, int]:
     frames = load.frames(load.window_s)
-    load_generator.tell(f"floor {frames}\n")
+    load_generator.tell(f"floor {'runs' if load.floor_in_runs else 'packets'} {frames}\n")
     load_generator.hear("begun", within_s=START_TIMEOUT_S)
     return load_generator.hear("floor", within_s=frames / load.fps + PLAY_TIMEOUT_S)
 

@@ -1,7 +1,7 @@
 //! The packets of one slot in the order of release: stored once, read by every viewer.
 //!
 //! A packet's position only grows, over changes of the source as well; a viewer holds positions, never
-//! packets. Both the bytes and the number of packets are bounded, the oldest go first.
+//! packets. The bytes, the number of packets and their age are bounded, the oldest go first.
 
 use std::collections::VecDeque;
 
@@ -131,6 +131,20 @@ impl Ring {
 
     pub fn descriptor_length(&self, position: u64) -> usize {
         self.entry(position).map_or(0, |e| usize::from(e.descriptor_length))
+    }
+
+    /// Forget packets that came before `time`, but none from `keep` on.
+    pub fn drop_older(&mut self, time: Time, keep: u64) {
+        let is_old = |entry: &Entry| entry.meta.arrived < time;
+        while self.first < keep && self.entries.front().is_some_and(is_old) {
+            self.drop_oldest();
+        }
+        let first_used = self.entries.front().map(|entry| entry.chunk);
+        while self.chunks.len() > 1 && first_used.is_some_and(|chunk| chunk > self.first_chunk) {
+            let Some(chunk) = self.chunks.pop_front() else { break };
+            self.first_chunk += 1;
+            self.keep_spare(chunk);
+        }
     }
 
     /// Forget the packets, keep the positions and the memory of one chunk.

@@ -11,6 +11,10 @@ use crate::source::{ClockReport, Packet};
 
 const VIDEO_CACHE_BYTES_MAX: usize = 4 * 1024 * 1024;
 const VIDEO_CACHE_PACKETS_MAX: usize = 4096;
+/// Nobody asks for what is older, or continues there.
+const CACHE_AGE_MAX: Duration = Duration::from_secs(6);
+/// The newest key picture and what follows is kept for longer: on a narrow line it takes its time.
+const PICTURE_AGE_MAX: Duration = Duration::from_secs(30);
 const AUDIO_CACHE_BYTES_MAX: usize = 64 * 1024;
 const AUDIO_CACHE_PACKETS_MAX: usize = 256;
 /// Codecs one slot has seen; a class that changes codec more often than that stays with these.
@@ -271,6 +275,12 @@ impl SlotState {
         self.codec = Some(codec);
         self.last = Some((timestamp, packet.arrived));
         self.note_picture(position, timestamp, keyframe, packet.payload.len() as u64);
+        let begun_at = |p: &Picture| self.ring.meta(p.position).map(|meta| meta.arrived);
+        let is_young =
+            |p: &Picture| begun_at(p).is_some_and(|at| packet.arrived - PICTURE_AGE_MAX <= at);
+        let kept = self.picture.filter(|p| p.is_worth_replaying() || is_young(p));
+        let keep = kept.map_or(position, |p| p.position);
+        self.ring.drop_older(packet.arrived - CACHE_AGE_MAX, keep);
         self.copy.stored(packet.timestamp, packet.marker);
         Admitted { stored: true, keyframe, healed, ..Admitted::default() }
     }
@@ -458,6 +468,27 @@ mod tests {
         slot.admit(&packet(&frame(false), 3, 3), &vp8(), false);
         assert_eq!(slot.start(true), Start::NeedsKeyframe);
         assert_eq!(slot.start(false), Start::At(0));
+    }
+
+    #[test]
+    fn what_is_old_is_kept_only_for_joiners() {
+        let mut slot = SlotState::new(Slot::Video);
+        let mut big = frame(false);
+        big.resize(1000, 0);
+        slot.admit(&packet(&frame(true), 0, 0), &vp8(), false);
+        for i in 1..100u32 {
+            slot.admit(&packet(&big, i, u64::from(i) * 100), &vp8(), false);
+        }
+        assert_eq!(slot.start(true), Start::At(0), "9.9 s of it are worth replaying");
+        for i in 100..300u32 {
+            slot.admit(&packet(&big, i, u64::from(i) * 100), &vp8(), false);
+        }
+        assert_eq!(slot.start(false), Start::At(0), "somebody's line may be narrow");
+        for i in 300..310u32 {
+            slot.admit(&packet(&big, i, u64::from(i) * 100), &vp8(), false);
+        }
+        assert_eq!(slot.ring.first(), 249, "those of the last 6 s");
+        assert_eq!(slot.start(false), Start::NeedsKeyframe);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The least that forwarding can cost: seal and send the same load to the same sockets, and nothing else.
 //!
 //! Every viewer has a key of its own, every packet is sealed by itself (AES-128-GCM over header and payload, as
-//! RFC 7714 has it), every frame goes to each viewer as one run with UDP_SEGMENT, many runs in one sendmmsg. There is
-//! no state, no pacing, no repair and nobody to listen to. Its figure is the processor time of the sending thread.
+//! RFC 7714 has it), every frame goes to each viewer as one run with UDP_SEGMENT (or a packet at a time, where
+//! that is what is asked for), many in one sendmmsg. There is no state, no pacing, no repair and nobody to listen to. Its figure is the processor time of the sending thread.
 
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
@@ -64,8 +64,8 @@ impl Floor {
         Ok(Floor { socket, targets, load, frame: 0 })
     }
 
-    /// Send so many frames, on time, from `begin` on.
-    pub fn send(&mut self, begin: Time, frames: u64) -> Sent {
+    /// Send so many frames, on time, from `begin` on; a datagram a message where not `in_runs`.
+    pub fn send(&mut self, begin: Time, frames: u64, in_runs: bool) -> Sent {
         sys::outrank_others(NICENESS);
         let frame_bytes = self.load.packets_per_frame * self.load.packet_bytes;
         let batch = (BATCH_BYTES_MAX / frame_bytes).max(1);
@@ -88,7 +88,7 @@ impl Floor {
                     }
                 }
                 sent.cpu_sealing += sealing.map_or(Duration::ZERO, |at| sys::thread_cpu() - at);
-                sent.waits += self.send_all(targets, &bytes);
+                sent.waits += self.send_all(targets, &bytes, in_runs);
                 sent.packets += (targets.len() * self.load.packets_per_frame) as u64;
             }
             self.frame += 1;
@@ -127,13 +127,17 @@ impl Floor {
         (self.frame * self.load.packets_per_frame as u64 + packet as u64) as u16
     }
 
-    /// Send all runs and return how often the socket was full.
-    fn send_all(&self, targets: &[(PathId, Key)], bytes: &[u8]) -> u64 {
-        let length = self.load.packets_per_frame * self.load.packet_bytes;
+    /// Send all and return how often the socket was full.
+    fn send_all(&self, targets: &[(PathId, Key)], bytes: &[u8], in_runs: bool) -> u64 {
         let segment = self.load.packet_bytes;
-        let parts = targets.iter().enumerate();
-        let runs: Vec<Run> = parts
-            .map(|(n, (path, _))| Run { path: *path, start: n * length, length, segment })
+        let (messages, length) = match in_runs {
+            true => (1, self.load.packets_per_frame * segment),
+            false => (self.load.packets_per_frame, segment),
+        };
+        let paths = targets.iter().flat_map(|(path, _)| std::iter::repeat_n(*path, messages));
+        let runs: Vec<Run> = paths
+            .enumerate()
+            .map(|(n, path)| Run { path, start: n * length, length, segment })
             .collect();
         let (mut at, mut waits) = (0, 0);
         while at < runs.len() {

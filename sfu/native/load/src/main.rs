@@ -142,10 +142,10 @@ impl Bench {
                 self.teachers.begin(now, frames);
                 Phase::Play { frames, ends: None, since: now, cpu: sys::thread_cpu() }
             }
-            Order::Floor { frames } => {
+            Order::Floor { frames, in_runs } => {
                 let mut floor = self.floor.take().expect("it is here while nothing is sent");
                 let sending = thread::Builder::new().name("plain-sender".into()).spawn(move || {
-                    let sent = floor.send(now, frames);
+                    let sent = floor.send(now, frames, in_runs);
                     (floor, sent)
                 });
                 let sending = sending.map_err(|error| format!("no thread: {error}"))?;

@@ -77,8 +77,8 @@ pub enum Order {
     Join,
     /// Publish so many frames and count what arrives.
     Play { frames: u64 },
-    /// Send so many frames past the node, by the plain sender.
-    Floor { frames: u64 },
+    /// Send so many frames past the node, by the plain sender; a datagram a message where not `in_runs`.
+    Floor { frames: u64, in_runs: bool },
 }
 
 impl Load {
@@ -128,7 +128,10 @@ pub fn order(line: &str) -> Option<Order> {
     match line.split_whitespace().collect::<Vec<_>>()[..] {
         ["join"] => Some(Order::Join),
         ["play", count] => Some(Order::Play { frames: frames(count)? }),
-        ["floor", count] => Some(Order::Floor { frames: frames(count)? }),
+        ["floor", "runs", count] => Some(Order::Floor { frames: frames(count)?, in_runs: true }),
+        ["floor", "packets", count] => {
+            Some(Order::Floor { frames: frames(count)?, in_runs: false })
+        }
         _ => None,
     }
 }
@@ -212,7 +215,8 @@ mod tests {
         assert_eq!(plan.load.frame_interval(), Duration::from_nanos(66_666_666));
         assert_eq!(order(&lines.next().unwrap()), Some(Order::Join));
         assert_eq!(order("play 150"), Some(Order::Play { frames: 150 }));
-        assert_eq!(order("floor 0"), None);
+        assert_eq!(order("floor packets 3"), Some(Order::Floor { frames: 3, in_runs: false }));
+        assert_eq!(order("floor runs 0"), None);
     }
 
     #[test]
