@@ -36,7 +36,10 @@ Keys go to both ends by pipe; DTLS is left out, because what joining costs is an
 # The bounds hold for a class this large or larger: a small one shares its fixed costs among few packets.
 BOUNDS_VIEWERS_MIN = 100
 US_PER_PACKET_MAX = 6.0
-RATIO_TO_FLOOR_MAX = 1.5
+RATIO_TO_FLOOR_MAX = 3.0
+# Of classes that are large, at the full rate.
+LARGE_VIEWERS_MIN = 500
+RATIO_TO_FLOOR_LARGE_MAX = 1.5
 # Of classes of few viewers, and of packets that come one by one: beside the floor of sendmmsg.
 RATIO_TO_FLOOR_SMALL_MAX = 2.0
 # From the smallest class that has this many to the largest.
@@ -286,9 +289,15 @@ def _tell(report: Report, measured: Measured, load: Load, *, alone: bool) -> Non
         assert isinstance(cost, float)
         report.expect(f"us_per_packet <= {US_PER_PACKET_MAX:g}{of}", cost <= US_PER_PACKET_MAX)
         if isinstance(ratio, float):
-            small = load.audio or load.classes > 1
-            most = RATIO_TO_FLOOR_SMALL_MAX if small else RATIO_TO_FLOOR_MAX
+            most = _ratio_max(measured.viewers, load)
             report.expect(f"ratio_to_floor <= {most:g}{of}", ratio <= most)
+
+
+def _ratio_max(viewers: int, load: Load) -> float:
+    if load.audio or load.classes > 1:
+        return RATIO_TO_FLOOR_SMALL_MAX
+    is_large = LARGE_VIEWERS_MIN <= viewers <= FULL_RATE_VIEWERS_MAX
+    return RATIO_TO_FLOOR_LARGE_MAX if is_large else RATIO_TO_FLOOR_MAX
 
 
 def _load(options: argparse.Namespace) -> Load:
