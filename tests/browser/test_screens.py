@@ -69,4 +69,4 @@ def test_every_live_state_is_pictured_accessible_and_in_its_place(
         names.add(name)
     assert found == []
     assert classroom.problems() == []
-    assert len(names) >= 29
+    assert len(names) == 25
