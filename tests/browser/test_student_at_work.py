@@ -180,3 +180,32 @@ def test_the_class_and_the_line_are_told_and_reported(
     assert report["watched_ms"] > 1000
     assert report["freezes"] == 0 and report["frozen_ms"] == 0
     assert student.problems == []
+
+
+SHIFTS = """globalThis.shifts = [];
+new PerformanceObserver((list) => {
+  for (const { value, sources, startTime } of list.getEntries()) {
+    const moved = sources.map(({ node }) => node?.className || node?.nodeName).join(", ");
+    globalThis.shifts.push({ value, what: `${Math.round(startTime)} ms: ${moved}` });
+  }
+}).observe({ type: "layout-shift", buffered: true });"""
+
+
+@pytest.mark.parametrize("size", [(1440, 900), (360, 740)], ids=["desk", "phone"])
+def test_nothing_jumps_when_the_picture_and_what_stands_round_it_come(
+    shared: Shared, student_browser: Browser, size: tuple[int, int]
+) -> None:
+    first = watching(shared, student_browser)
+    context = first.page.context
+    first.page.close()
+    page = context.new_page()
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.add_init_script(SHIFTS)
+    page.goto(shared.link)
+    signals.wait_for_motion(page)
+    expect(page.locator(".chat__text")).to_be_visible()
+    page.wait_for_timeout(500)
+    shifts = page.evaluate("globalThis.shifts")
+    print(shifts)
+    # What Web Vitals call good is 0.1 of a page's whole life.
+    assert sum(shift["value"] for shift in shifts) < 0.05, shifts
