@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import TypeAlias
@@ -29,6 +30,8 @@ BODY_READ_S = 10.0  # a client that dribbles its body holds no handler for longe
 NAMED_CHARS_MAX = 40  # of what a client calls something
 # Whoever tries what is not theirs, or too often, is written down (without who they say they are).
 REFUSALS = frozenset({401, 403, 429})
+REFUSALS_LOGGED_MAX = 25
+REFUSALS_EVERY_S = 10.0
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 COOKIE = "lectern_session"
 SECURE_COOKIE = "__Host-lectern_session"
@@ -63,6 +66,27 @@ def problem_response(problem: Problem) -> web.Response:
     return response
 
 
+class Refusals:
+    """Writes refusals down, so many in a while: whoever is refused on and on must not fill the log."""
+
+    def __init__(self) -> None:
+        self._since_s = -REFUSALS_EVERY_S
+        self._count = 0
+
+    def note(self, method: str, route: str, code: str) -> None:
+        now_s = time.monotonic()
+        if now_s - self._since_s >= REFUSALS_EVERY_S:
+            if self._count > REFUSALS_LOGGED_MAX:
+                log.info("%d more were refused", self._count - REFUSALS_LOGGED_MAX)
+            self._since_s, self._count = now_s, 0
+        self._count += 1
+        if self._count <= REFUSALS_LOGGED_MAX:
+            log.info("%s %s was refused: %s", method, route, code)
+
+
+_refusals = Refusals()
+
+
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn every error into a problem; whatever is not expected is logged and said to be ours."""
@@ -70,7 +94,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         response = await handler(request)
     except Problem as problem:
         if problem.status in REFUSALS:
-            log.info("%s %s was refused: %s", request.method, _route(request), problem.code)
+            _refusals.note(request.method, _route(request), problem.code)
         response = problem_response(problem)
     except web.HTTPException as error:
         if error.status < 400:

@@ -23,6 +23,9 @@ from control import REGISTRY
 HEAD_S_MAX = 10.0
 # Between two requests, a half-sent head included; longer than a proxy in front keeps its own (60 s in nginx).
 KEEP_ALIVE_S = 75.0
+# Connections that wait to be accepted, as far as net.core.somaxconn lets them: beyond it the kernel drops who
+# connects, who tries again after 1 and 3 s. A class that begins is a burst too.
+BACKLOG = 4096
 # Pages of lobbies hold one each for as long as they wait.
 CONNECTIONS_MAX = 12_000
 # With room for files, the database and the nodes.

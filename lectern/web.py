@@ -90,6 +90,7 @@ async def _serve(
             runners[1],
             listening_socket(settings.host, settings.port, shared=settings.webs > 1),
             ssl_context=tls,
+            backlog=patience.BACKLOG,
         ).start()
         logger.info("serving on %s port %d", settings.host, settings.port)
         await stopped.wait()

@@ -86,15 +86,20 @@ def test_floods_of_frames_delay_nobody(node: NodeUnderAttack, seconds: float) ->
     counted = {STUN_REFUSED: 1000, BEFORE_KEYS: 1000}
     with ExitStack() as stack, node.under_attack(counted, seconds=seconds) as attack:
         remote = remote_of(node.open("publisher", sources={"video": 77}))
-        proven, stranger = connect(node, stack), connect(node, stack)
+        flooding = [connect(node, stack), connect(node, stack)]
         good = framed(stun.check(f"{remote.ice_ufrag}:load", remote.ice_pwd))
         wrong = framed(stun.check("nobody:load", "wrong"))
         media = framed(bytes([0x80, 96]) + bytes(6) + (77).to_bytes(4, "big") + bytes(1000))
-        say(proven, good)
+        say(flooding[0], good)
         time.sleep(0.1)
-        rest = {proven: b"", stranger: b""}
-        for _ in paced(100, attack.seconds):
-            for one, flood in ((proven, media * 30), (stranger, wrong * 200)):
-                pending = rest[one] or flood
-                with contextlib.suppress(BlockingIOError):
-                    rest[one] = pending[one.send(pending) :]
+        floods = (media * 30, wrong * 200)
+        rest = [b"", b""]
+        for _ in paced(round(100 * seconds), attack.seconds):
+            for number, flood in enumerate(floods):
+                pending = rest[number] or flood
+                try:
+                    rest[number] = pending[flooding[number].send(pending) :]
+                except BlockingIOError:
+                    pass
+                except ConnectionError:  # it was thrown out, and comes again
+                    flooding[number], rest[number] = connect(node, stack), good * (number == 0)
