@@ -9,7 +9,7 @@ import statistics
 import sys
 import time
 import uuid
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from benchmarks import accounting
@@ -76,9 +76,14 @@ def run(options: argparse.Namespace, report: Report) -> None:
                 _read(report, node, joins)
                 web_joins += web.churn(INTERVAL_S, options.at_once)
                 _read_web(report, web, web_joins)
-        finally:
+        except BaseException:
+            # What was measured until then is told, and what ended it is not hidden.
             for table in PREFIXES:
-                _tell(report, table)
+                with suppress(BenchmarkError):
+                    _tell(report, table)
+            raise
+    for table in PREFIXES:
+        _tell(report, table)
 
 
 def _churn(client: Child, options: argparse.Namespace) -> int:
