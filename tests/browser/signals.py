@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from playwright.sync_api import Page
 
 from tests.browser.browsers import READER
+
+Side: TypeAlias = Literal["both", "left", "right"]
 
 POLL_MS = 50
 # The FFT's bins are 2.9 Hz wide; codecs shift nothing.
@@ -32,11 +34,12 @@ def picture(page: Page, selector: str = "video") -> dict[str, Any]:
     return seen
 
 
-def tone(page: Page, selector: str) -> dict[str, Any]:
+def tone(page: Page, selector: str, side: Side = "both") -> dict[str, Any]:
     """Return {hertz, level_db} of the strongest tone in what an element plays, or {problem}."""
     install(page)
     heard: dict[str, Any] = page.evaluate(
-        "selector => reader.tone(document.querySelector(selector))", selector
+        "([selector, side]) => reader.tone(document.querySelector(selector), side)",
+        [selector, side],
     )
     return heard
 
@@ -76,13 +79,15 @@ def wait_for_followed(page: Page, colour: str, timeout_s: float = 10.0) -> int:
     return int(found["at_ms"])
 
 
-def wait_for_tone(page: Page, selector: str, hertz: float, timeout_s: float = 10.0) -> None:
+def wait_for_tone(
+    page: Page, selector: str, hertz: float, timeout_s: float = 10.0, *, side: Side = "both"
+) -> None:
     """Wait until an element plays this tone."""
     _wait(
         page,
-        lambda: tone(page, selector),
+        lambda: tone(page, selector, side),
         lambda heard: abs(heard.get("hertz", 0.0) - hertz) <= TOLERANCE_HERTZ,
-        f"{hertz} Hz in {selector}",
+        f"{hertz} Hz in {selector}, {side}",
         timeout_s,
     )
 

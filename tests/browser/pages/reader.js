@@ -93,18 +93,26 @@ globalThis.reader = (() => {
     const track = stream.getAudioTracks()[0];
     if (!listeners.has(track)) {
       const audio = new AudioContext({ sampleRate: 48000 });
-      const analyser = new AnalyserNode(audio, { fftSize: 16384, smoothingTimeConstant: 0 });
-      new MediaStreamAudioSourceNode(audio, { mediaStream: stream }).connect(analyser);
-      listeners.set(track, { audio, analyser });
+      const source = new MediaStreamAudioSourceNode(audio, { mediaStream: stream });
+      const sides = new ChannelSplitterNode(audio, { numberOfOutputs: 2 });
+      source.connect(sides);
+      const analysers = [source, sides, sides].map((from, number) => {
+        const analyser = new AnalyserNode(audio, { fftSize: 16384, smoothingTimeConstant: 0 });
+        from.connect(analyser, Math.max(0, number - 1));
+        return analyser;
+      });
+      listeners.set(track, { audio, analysers });
     }
     return listeners.get(track);
   }
 
-  /** The strongest tone of an element's stream: {hertz, level_db}; silence is {problem}. */
-  function tone(element) {
+  /** The strongest tone of an element's stream: {hertz, level_db}; silence is {problem}. Of both channels
+   *  together, or of "left" or "right". */
+  function tone(element, side = "both") {
     const stream = element?.srcObject ?? element;
     if (!stream || stream.getAudioTracks().length === 0) return { problem: "no track" };
-    const { audio, analyser } = listen(stream);
+    const { audio, analysers } = listen(stream);
+    const analyser = analysers[["both", "left", "right"].indexOf(side)];
     if (audio.state !== "running") {
       void audio.resume();
       return { problem: `audio is ${audio.state}` };

@@ -59,9 +59,13 @@ document.addEventListener("click", () => {
   if (globalThis.source.tone !== null) return;
   const audio = new AudioContext();
   const gain = new GainNode(audio, { gain: 0.3 });
-  const tone = new OscillatorNode(audio, { frequency: hertz });
-  tone.connect(gain).connect(audio.destination);
-  tone.start();
+  const both = new ChannelMergerNode(audio, { numberOfInputs: 2 });
+  [hertz, Number(query.get("right") ?? hertz)].forEach((frequency, side) => {
+    const tone = new OscillatorNode(audio, { frequency });
+    tone.connect(both, 0, side);
+    tone.start();
+  });
+  both.connect(gain).connect(audio.destination);
   globalThis.source.tone = { audio, gain };
 });
 
