@@ -369,3 +369,23 @@ def test_a_codec_that_is_missing_is_read(
     page: Page, message: dict[str, Any], unsupported: bool | None
 ) -> None:
     assert run(page, "live.js", "return m.isUnsupported(x)", message) is unsupported
+
+
+@pytest.mark.parametrize(
+    ("target", "voice", "screen", "told"),
+    [
+        (None, 60, 90, None),  # nobody notices
+        (None, 60, 400, 160),  # in steps
+        (160, 160, 400, 260),
+        (260, 260, 300, 260),
+        (300, 300, 60, 200),  # the picture has caught up
+        (60, 150, 60, None),  # it waits by itself now
+        (None, 300, 60, None),  # nor can it wait less than that
+        (780, 780, 5000, 800),  # people do not wait for words for ever
+    ],
+)
+def test_the_voice_waits_as_long_as_the_screens_sound(
+    page: Page, target: float | None, voice: float, screen: float, told: float | None
+) -> None:
+    script = "return m.nextTargetMs(...x)"
+    assert run(page, "voice.js", script, [target, voice, screen]) == told

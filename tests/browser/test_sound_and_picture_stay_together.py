@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests.browser import signals
 from tests.browser.browsers import chromium_context
 from tests.browser.journeys import (
     expect_watching,
@@ -15,13 +16,17 @@ from tests.browser.journeys import (
     start_class,
     student_opens,
     teacher_creates_class,
+    turn_mic_on,
 )
+from tests.browser.shares import Shared
 from tests.lectern.running import Up
 
 pytestmark = [pytest.mark.browser("chromium"), pytest.mark.long]
 
 APART_MS_MAX = 80
 CLAPS = 6
+# A browser moves sound by 80 ms a second at the most, and is followed each 2 s.
+SETTLED_MS = 16_000
 
 # White pictures by the time they are shown at, tones by the sample they begin with.
 LISTEN = """
@@ -76,6 +81,47 @@ def apart_ms(page: Page, claps: int, timeout_s: float = 30.0) -> list[float]:
     ]
     assert len(apart) >= claps - 1, seen
     return apart
+
+
+# How long voice and screen sound have waited here since the last call, in ms.
+WAITED = """async () => {
+  const report = await connections.at(-1).getStats(), before = globalThis.waited ?? {};
+  const mean = {};
+  globalThis.waited = {};
+  for (const e of report.values()) {
+    if (e.type !== "inbound-rtp" || e.kind !== "audio") continue;
+    const now = (globalThis.waited[e.mid] = [e.jitterBufferDelay, e.jitterBufferEmittedCount]);
+    const [delay, count] = before[e.mid] ?? [0, 0];
+    mean[e.mid] = (1000 * (now[0] - delay)) / (now[1] - count);
+  }
+  return [mean["1"], mean["2"]];
+}"""
+# As if pictures came late by so much.
+LATE = """ms => {
+  const video = connections.at(-1).getReceivers().find(({ track }) => track.kind === "video");
+  video.jitterBufferTarget = ms;
+}"""
+
+
+def test_the_voice_waits_for_a_late_picture_and_comes_back(
+    shared: Shared, student_browser: Browser
+) -> None:
+    shared.teacher.page.context.grant_permissions(["microphone"])
+    turn_mic_on(shared.teacher.page)
+    student = student_opens(chromium_context(student_browser), shared.link)
+    expect_watching(student.page)
+    signals.wait_for_motion(student.page)
+    waited = []
+    for late_ms in (0, 500, 0):
+        student.page.evaluate(LATE, late_ms)
+        student.page.wait_for_timeout(SETTLED_MS)
+        student.page.evaluate(WAITED)
+        student.page.wait_for_timeout(2000)
+        waited.append([round(ms) for ms in student.page.evaluate(WAITED)])
+    print(f"voice and screen sound have waited, ms: {waited}")
+    assert all(abs(voice - screen) <= APART_MS_MAX for voice, screen in waited), waited
+    # Both have moved, and back.
+    assert waited[1][0] > waited[0][0] + 200 and waited[2][0] < waited[1][0] - 200, waited
 
 
 def test_a_clap_is_seen_and_heard_at_once(

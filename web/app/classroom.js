@@ -6,6 +6,7 @@
 import { countOf, slotsOf } from "../core/live.js";
 import { Quality } from "../core/quality.js";
 import { Reports } from "../core/reports.js";
+import { Voice } from "../core/voice.js";
 import { on } from "./dom.js";
 import { Facts } from "./facts.js";
 import { Side } from "./side.js";
@@ -21,6 +22,7 @@ export class Classroom {
   #player;
   #askedMs;
   #quality = new Quality();
+  #voice = new Voice();
   #reports = new Reports(() => this.#quality);
   #side;
   #tools;
@@ -99,8 +101,11 @@ export class Classroom {
       this.#quality.forget();
       return;
     }
-    const report = await this.#viewer.connection?.getStats();
-    const reading = report ? this.#quality.note(report) : null;
+    const pc = this.#viewer.connection;
+    const report = await pc?.getStats();
+    if (!pc || !report) return;
+    this.#voice.note(pc, report);
+    const reading = this.#quality.note(report);
     if (reading !== null) this.#player.showLine(this.facts.showLine(reading));
   }
 }
