@@ -284,9 +284,10 @@ class Fleet:
     def carries(self, child: MadeUpNode, link: TakeLink) -> bool:
         """Return whether the picture comes over this link."""
         parent = self.node(link.parent_id)
-        if parent is None or parent.dead:
+        room = parent.rooms.get(link.class_id) if parent is not None else None
+        if parent is None or parent.dead or room is None:
             return False
-        offered = parent.room(link.class_id).children.get(str(child.node_id))
+        offered = room.children.get(str(child.node_id))
         same = offered is not None and (offered.link_id, offered.key) == (link.link_id, link.key)
         return same and self._has_picture(parent, link.class_id, frozenset({child.node_id}))
 
