@@ -24,7 +24,7 @@ from sfu.dtls import split_records
 
 # What the generator calls itself in its checks, and what is said of it in offers and answers.
 UFRAG = "load"
-PWD = "the-load-generator-is-no-secret"
+PWD = "the+load+generator+is+no+secret"
 CHECK_INTERVAL_S = 0.05  # RFC 8445 section 14.2: Ta
 # RFC 6347 section 4.2.4.1 begins with 1 s.
 FLIGHT_TIMEOUT_S = 1.0

@@ -23,7 +23,7 @@ const CONSENT_INTERVAL: Duration = Duration::from_secs(5);
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// What our checks are called, and what the offers and answers made for us say: no secret, nobody else reaches us.
 const OUR_UFRAG: &str = "load";
-const OUR_PWD: &[u8] = b"the-load-generator-is-no-secret";
+const OUR_PWD: &[u8] = b"the+load+generator+is+no+secret";
 const PRIORITY: u32 = 0x6e7f_1eff;
 
 #[derive(Clone, Copy, Debug, Default)]
