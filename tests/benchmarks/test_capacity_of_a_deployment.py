@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import ipaddress
 import json
 import shutil
 import signal
@@ -23,6 +24,7 @@ from aiohttp import web
 
 from benchmarks.capacity import steps
 from benchmarks.capacity.people import DOMAIN, Account, Session
+from benchmarks.capacity.permission import Permission
 from benchmarks.clients.sdp import read_answer
 from benchmarks.registry import BenchmarkError
 from tests.lectern.running import ROOT, Up, environment, free_port, run_lectern
@@ -136,6 +138,17 @@ def test_without_permission_nothing_is_sent(options: list[str], sentence: str) -
             listener.accept()
 
 
+def test_media_goes_to_hosts_that_are_named_by_any_of_their_names() -> None:
+    near, far = ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address(FOREIGN)
+    by_name = Permission("http://localhost:1", ["LOCALHOST."])
+    by_name.check([near])
+    with pytest.raises(BenchmarkError, match=f"--i-may-load {FOREIGN}"):
+        by_name.check([near, far])
+    Permission("http://localhost:1", ["localhost", FOREIGN]).check([near, far])
+    with pytest.raises(BenchmarkError, match="no single host"):
+        Permission("http://localhost:1", ["localhost", "224.0.0.1"])
+
+
 class Hostile:
     """A server that signs everybody up and sends their media to somebody else."""
 
@@ -202,6 +215,20 @@ def test_media_is_not_aimed_at_somebody_else() -> None:
             victim.recv(1)
     # And all that was made is taken back.
     assert hostile.asked.count(("DELETE", "/api/me")) == 5
+
+
+def test_where_nobody_can_join_that_is_the_limit() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        hostile = Hostile(silent.getsockname())
+        with hostile.serving() as url:
+            done = subprocess.run(capacity(*small(url)), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["viewers"], found["limit"], found["accounts_left"]) == (0, "joins", 0)
+    assert "1 clients have no keys" in done.stderr
+    # The session that was opened is closed.
+    assert ("DELETE", "/live/sessions/n/s") in hostile.asked
 
 
 def test_whoever_is_to_wait_waits_and_goes_nowhere_else() -> None:
