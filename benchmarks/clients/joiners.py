@@ -20,9 +20,10 @@ from typing import Any
 from benchmarks.clients.channel import Channel
 from benchmarks.clients.frames import FirstFrame
 from benchmarks.clients.handshake import Handshake, bound_socket, drain, start_ports_at
+from benchmarks.clients.watcher import Watcher
 from benchmarks.limits import allow_descriptors
 from benchmarks.node.api import remote_of, request_bytes
-from benchmarks.node.offers import VP8_PAYLOAD_TYPE, again, opening
+from benchmarks.node.offers import TRANSPORT_CC_ID, VP8_PAYLOAD_TYPE, again, opening
 from wire import codec
 from wire.session import CloseSession, OpenSession, SessionOpened
 
@@ -56,13 +57,21 @@ class Joiner:
         "hand",
         "opening",
         "request",
+        "ssrc",
         "times",
         "wants_picture",
+        "watcher",
+        "watches",
     )
 
-    def __init__(self, message: OpenSession, secret: str, *, wants_picture: bool) -> None:
+    def __init__(
+        self, message: OpenSession, secret: str, *, wants_picture: bool, watches: bool = False
+    ) -> None:
         self.opening = message
         self.wants_picture = wants_picture
+        self.watches = watches
+        self.watcher: Watcher | None = None
+        self.ssrc = 0
         self.request = request_bytes(message, secret)
         self.times: dict[str, float] = {}
         self.hand: Handshake | None = None
@@ -86,7 +95,9 @@ class Joiner:
         self.note("answer", now_s)
         made = bound_socket()
         _set_buffer(made, RECEIVE_BUFFER_BYTES)
-        self.hand = Handshake(remote_of(codec.unpack(SessionOpened, body).answer), made)
+        answer = codec.unpack(SessionOpened, body).answer
+        self.ssrc = answer.outgoing["0"].ssrc
+        self.hand = Handshake(remote_of(answer), made)
         self.hand.start(now_s)
         return self.hand
 
@@ -98,6 +109,8 @@ class Joiner:
             self.hand.take(datagram, now_s)
             if not had_keys and self.hand.keys is not None:
                 self._connected(now_s)
+        elif self.watcher is not None:
+            self.watcher.take(datagram, now_s)
         elif self.frame is not None:
             self._media(datagram, now_s)
         elif len(self.early) < EARLY_MAX:
@@ -108,7 +121,9 @@ class Joiner:
         hand, channel = self.hand, self.channel
         if hand is not None and hand.keys is None and hand.due_s <= now_s:
             hand.remind(now_s)
-        elif (
+        elif self.watcher is not None:
+            self.watcher.remind(now_s)
+        if (
             channel is not None
             and not channel.messages
             and now_s > self.channel_s + CHANNEL_RETRY_S
@@ -120,6 +135,9 @@ class Joiner:
         assert self.hand is not None and self.hand.keys is not None
         self.note("keys", now_s)
         self.frame = FirstFrame(self.hand.keys, VP8_PAYLOAD_TYPE)
+        if self.watches:
+            send = self.hand.socket.send
+            self.watcher = Watcher(self.hand.keys, self.ssrc, TRANSPORT_CC_ID, send)
         if self.opening.offer.sctp_port is not None:
             self.channel = Channel(self.hand.send_data)
             self.hand.on_data = self._data
@@ -206,6 +224,7 @@ class Joiners:
         self._api = Api(order["path"], self._poll)
         self._pattern = opening(order["class_id"], "viewer", channel=order["channel"])
         self._wants_picture: bool = order.get("picture", True)
+        self._watches: bool = order.get("watches", False)
         self._by_descriptor: dict[int, Joiner] = {}
         self._there: list[Joiner] = []  # joined, and kept
         self._done: list[Joiner] = []
@@ -214,7 +233,12 @@ class Joiners:
 
     def prepare(self, count: int) -> list[Joiner]:
         return [
-            Joiner(again(self._pattern), self._secret, wants_picture=self._wants_picture)
+            Joiner(
+                again(self._pattern),
+                self._secret,
+                wants_picture=self._wants_picture,
+                watches=self._watches,
+            )
             for _ in range(count)
         ]
 
@@ -259,6 +283,15 @@ class Joiners:
             self._turn(POLL_S)
         return {"there": len(self._there), "cpu_s": time.process_time() - cpu_s}
 
+    def watch(self, seconds: float, packets: int) -> dict[str, Any]:
+        """Count what comes for so long; `packets` are meant for each, `watched` have nine tenths of them."""
+        watchers = [one.watcher for one in self._there if one.watcher is not None]
+        for watcher in watchers:
+            watcher.packets = watcher.missing = 0
+        told = self.idle(seconds)
+        watched = sum(10 * one.packets >= 9 * packets for one in watchers)
+        return told | {"watched": watched, "missing": sum(one.missing for one in watchers)}
+
     def leave(self) -> dict[str, Any]:
         """Let all leave."""
         left = len(self._there)
@@ -302,7 +335,8 @@ class Joiners:
     def _joined(self, joiner: Joiner) -> None:
         assert joiner.hand is not None
         self._done.append(joiner)
-        _set_buffer(joiner.hand.socket, UNREAD_BYTES)
+        if joiner.watcher is None:
+            _set_buffer(joiner.hand.socket, UNREAD_BYTES)
         if joiner.channel is None:
             # It stays, and nobody reads: what its media costs is not of this process.
             self._poll.unregister(joiner.hand.socket.fileno())

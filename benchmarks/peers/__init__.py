@@ -84,7 +84,7 @@ def connect(peer: Peer, viewers: int) -> list[str]:
             for one in sockets:
                 one.close()
         for seat, hand in zip(seats, hands, strict=True):
-            lines.append("viewer " + _line(seat, hand))
+            lines.append("viewer " + line_of(seat, hand))
         viewers -= some
     return lines
 
@@ -97,12 +97,12 @@ def _source_line(peer: Peer) -> str:
             return f"source {source.ssrc} {source.address}:{source.port}"
         hand = Handshake(source.remote, made)
         shake_hands([hand], within_s=HANDSHAKES_TIMEOUT_S)
-        return "publisher " + _line(source, hand)
+        return "publisher " + line_of(source, hand)
     finally:
         made.close()
 
 
-def _line(seat: Seat, hand: Handshake) -> str:
+def line_of(seat: Seat, hand: Handshake) -> str:
     """Return a session as the generator reads it; the socket is closed here, its port goes on there."""
     keys, remote = hand.keys, seat.remote
     assert isinstance(keys, Keys)

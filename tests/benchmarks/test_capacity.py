@@ -30,3 +30,9 @@ GOOD: Row = {
 )
 def test_the_limit_that_broke_is_named(change: Row, limit: str | None) -> None:
     assert broken(GOOD | change, 50.0) == limit
+
+
+def test_of_a_deployment_elsewhere_the_node_is_not_judged_but_what_it_sent_is() -> None:
+    known: Row = {name: value for name, value in GOOD.items() if name != "node_cpu_share"}
+    assert broken(known, 50.0) is None
+    assert broken(known | {"packets_failed": 1}, 50.0) == "packets_failed"

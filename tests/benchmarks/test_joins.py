@@ -39,13 +39,22 @@ def test_joins_are_timed_step_by_step_and_all_of_the_bell_play() -> None:
 
 
 def test_memory_grows_with_viewers_and_two_tasks_serve_each() -> None:
-    _, found, told = bench("density", "--viewers", "60", "--groups", "3", "--idle", "1")
+    small = ["--viewers", "60", "--groups", "3", "--idle", "1", "--watch", "1", "--fps", "10"]
+    _, found, told = bench("density", *small)
     groups = found["groups"]
     assert [group["viewers"] for group in groups] == [0, 20, 40, 60], told
     assert groups[3]["tasks"] - groups[1]["tasks"] == 2 * 40
     assert 20 < found["kib_per_viewer"] < 1000
     assert found["viewers_lost"] == 0
     assert 0 < found["idle_cpu_share"] < 1
+    active = found["active_groups"]
+    assert [group["viewers"] for group in active] == [0, 20, 40, 60]
+    assert [group["viewers_with_media"] for group in active] == [0, 20, 40, 60]
+    assert (found["viewers_with_media"], found["active_packets_lost"]) == (60, 0)
+    assert 20 < found["kib_per_active_viewer"] < 1000
+    # Media costs something, and was there while the memory was read.
+    assert 0 < found["active_cpu_share"] < 1
+    assert all(group["cpu_share"] > 0 for group in active[1:])
 
 
 @pytest.mark.long
