@@ -21,8 +21,10 @@ def main(arguments: Sequence[str]) -> int:
     """Run one benchmark: 0, or 1 where an expectation does not hold, 2 where it cannot be run here."""
     options = _parser(arguments).parse_args(arguments)
     report = Report(options.benchmark)
-    # Whoever ends us by SIGTERM gets the partial result as well.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Whoever ends us by SIGTERM gets the partial result as well; a shell that starts us in the background has
+    # SIGINT ignored.
+    ends = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, signal.default_int_handler) for number in ends]
     try:
         registry.load(options.benchmark).run(options, report)
     except BenchmarkError as error:
@@ -32,7 +34,8 @@ def main(arguments: Sequence[str]) -> int:
         report.is_partial = True
         report.say("interrupted; what was measured until now:")
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(ends, before, strict=True):
+            signal.signal(number, handler)
     _tell(report, options)
     if report.is_partial:
         return EXIT_INTERRUPTED
