@@ -1,7 +1,8 @@
-"""Limits: of options, and of a process that a benchmark needs raised before it starts anything."""
+"""Options and their limits, and limits of a process that a benchmark needs raised before it starts."""
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import resource
 import sys
@@ -22,6 +23,16 @@ def allow_descriptors(viewers: int) -> None:
         raise BenchmarkError(f"{viewers} viewers need {needed} descriptors; the limit is {hard}.")
     if soft != resource.RLIM_INFINITY and soft < needed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def add_numbers(
+    parser: argparse.ArgumentParser, options: Iterable[tuple[str, type, float, str]]
+) -> None:
+    """Add options that are numbers, of (name, type, default, what it is)."""
+    for name, kind, default, text in options:
+        parser.add_argument(
+            f"--{name}", type=kind, default=default, help=f"{text} (default {default:g})"
+        )
 
 
 def require(bounds: Iterable[tuple[str, bool]]) -> None:

@@ -69,12 +69,14 @@ def problem_response(problem: Problem) -> web.Response:
 class Refusals:
     """Writes refusals down, so many in a while: whoever is refused on and on must not fill the log."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` is monotonic, in seconds."""
+        self._clock = clock
         self._since_s = -REFUSALS_EVERY_S
         self._count = 0
 
     def note(self, method: str, route: str, code: str) -> None:
-        now_s = time.monotonic()
+        now_s = self._clock()
         if now_s - self._since_s >= REFUSALS_EVERY_S:
             if self._count > REFUSALS_LOGGED_MAX:
                 log.info("%d more were refused", self._count - REFUSALS_LOGGED_MAX)

@@ -259,14 +259,16 @@ class Placement:
                 if chosen is None:
                     place = await self._least_full(tree, origin, closed)
             if place is not None:
-                self._recent(place.node.node_id).add()
-                tree.place(place.node.node_id)
-                return place
+                return self._counted(tree, place)
             assert chosen is not None
             await self.trees.grow(class_id, Wish(chosen, frozenset(tree.links)))
         # Others came before us each time: then where it is least full, for an edge is on its way.
-        place = await self._least_full(await self.trees.seen(class_id), origin, closed)
+        tree = await self.trees.seen(class_id)
+        return self._counted(tree, await self._least_full(tree, origin, closed))
+
+    def _counted(self, tree: Tree, place: ViewerPlace) -> ViewerPlace:
         self._recent(place.node.node_id).add()
+        tree.place(place.node.node_id)
         return place
 
     async def _in_tree(

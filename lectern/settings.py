@@ -59,16 +59,16 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _quantity(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= QUANTITY_MAX:
-        raise ValueError(f"a number from 1 to {QUANTITY_MAX} is expected")
-    return int(text)
+def _up_to(most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not 1 <= int(text) <= most:
+            raise ValueError(f"a number from 1 to {most} is expected")
+        return int(text)
+
+    return parse
 
 
-def _children(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= CHILDREN_PER_CLASS_MAX:
-        raise ValueError(f"a number from 1 to {CHILDREN_PER_CLASS_MAX} is expected")
-    return int(text)
+_quantity = _up_to(QUANTITY_MAX)
 
 
 def _switch(text: str) -> bool:
@@ -217,7 +217,7 @@ class Settings:
         8,
         "nodes that get a large class from one node directly; more of them hang on those",
         *("up", "web"),
-        parse=_children,
+        parse=_up_to(CHILDREN_PER_CLASS_MAX),
         metavar="N",
     )
     udp_port: int = _setting(

@@ -7,7 +7,7 @@ import argparse
 from benchmarks import native
 from benchmarks.fanout import figures
 from benchmarks.fanout.measure import Load, Measured, measure
-from benchmarks.limits import allow_descriptors, require
+from benchmarks.limits import add_numbers, allow_descriptors, require
 from benchmarks.registry import Benchmark, BenchmarkError
 from benchmarks.report import Curve, Report, Row
 
@@ -68,10 +68,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         ("delay-ms", float, 50.0, "what 99 of 100 packets have to keep to"),
         ("at-once", int, 16, "with --url: requests on their way at once"),
     ]
-    for name, kind, default, text in options:
-        parser.add_argument(
-            f"--{name}", type=kind, default=default, help=f"{text} (default {default:g})"
-        )
+    add_numbers(parser, options)
     parser.add_argument("--url", help="origin of a deployment to load instead, https://HOST[:PORT]")
     parser.add_argument(
         "--i-may-load",

@@ -6,12 +6,17 @@ import struct
 from collections.abc import Callable
 
 import pylibsrtp
+from aiortc.rtp import (
+    RTCP_RTPFB,
+    RtcpReceiverInfo,
+    RtcpRrPacket,
+    unpack_header_extensions,
+)
 
 from benchmarks.clients.frames import PROFILES
 from benchmarks.clients.handshake import Keys
 
 OUR_SSRC = 1
-RECEIVER_REPORT, TRANSPORT_FEEDBACK = 201, 205
 TRANSPORT_CC = 15  # FMT of draft-holmer-rmcat-transport-wide-cc-extensions-01
 LARGE_DELTA = 2  # a packet's status whose delta takes 16 bits
 DELTAS_PER_S = 4000  # 250 us
@@ -21,7 +26,8 @@ FEEDBACK_INTERVAL_S = 0.1
 DELTA_MAX = 0x7FFF
 # Of one feedback, which has to fit into a datagram; the rest is not told.
 NUMBERS_MAX = 512
-ONE_BYTE_EXTENSIONS = b"\xbe\xde"  # RFC 8285 section 4.2
+ONE_BYTE_PROFILE = 0xBEDE  # RFC 8285 section 4.2
+ONE_BYTE_EXTENSIONS = ONE_BYTE_PROFILE.to_bytes(2, "big")
 
 
 class Watcher:
@@ -88,11 +94,9 @@ class Watcher:
         compound = b""
         if now_s - self._reported_s >= REPORT_INTERVAL_S:
             self._reported_s = now_s
-            compound = struct.pack(
-                "!BBHLLLLLLL",
-                *(0x81, RECEIVER_REPORT, 7, OUR_SSRC),
-                *(self._ssrc, 0, self._highest & 0xFFFFFFFF, 0, 0, 0),
-            )
+            highest = self._highest & 0xFFFFFFFF
+            report = RtcpReceiverInfo(self._ssrc, 0, 0, highest, jitter=0, lsr=0, dlsr=0)
+            compound = bytes(RtcpRrPacket(OUR_SSRC, [report]))
         self._send(self._protect(compound + self._feedback()))
 
     def _note_number(self, datagram: bytes, now_s: float) -> None:
@@ -117,7 +121,7 @@ class Watcher:
         body += struct.pack(f"!H{len(deltas)}H", LARGE_DELTA << 13 | len(numbers), *deltas)
         body += bytes(-len(body) % 4)
         self._count = (self._count + 1) & 0xFF
-        return struct.pack("!BBH", 0x80 | TRANSPORT_CC, TRANSPORT_FEEDBACK, len(body) // 4) + body
+        return struct.pack("!BBH", 0x80 | TRANSPORT_CC, RTCP_RTPFB, len(body) // 4) + body
 
 
 def _transport_number(datagram: bytes, extension: int) -> int | None:
@@ -126,10 +130,9 @@ def _transport_number(datagram: bytes, extension: int) -> int | None:
     if not datagram[0] & 0x10 or datagram[at : at + 2] != ONE_BYTE_EXTENSIONS:
         return None
     end = at + 4 + 4 * int.from_bytes(datagram[at + 2 : at + 4], "big")
-    at += 4
-    while at < min(end, len(datagram) - 2):
-        head = datagram[at]
-        if head >> 4 == extension:
-            return int.from_bytes(datagram[at + 1 : at + 3], "big")
-        at += 1 if head == 0 else 2 + (head & 15)
-    return None
+    try:
+        found = dict(unpack_header_extensions(ONE_BYTE_PROFILE, datagram[at + 4 : end]))
+    except ValueError:
+        return None
+    number = found.get(extension)
+    return None if number is None else int.from_bytes(number[:2], "big")

@@ -6,7 +6,7 @@ import argparse
 import os
 
 from benchmarks.comments.measure import Load, Measured, measure
-from benchmarks.limits import allow_descriptors, require
+from benchmarks.limits import add_numbers, allow_descriptors, require
 from benchmarks.registry import Benchmark
 from benchmarks.report import Curve, Report, Row
 
@@ -60,10 +60,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         ("rest", float, 5.0, "seconds without comments, for rest_cores; 0 leaves it out"),
         ("processes", int, 2, "processes that the viewers are spread over"),
     ]
-    for name, kind, default, text in options:
-        parser.add_argument(
-            f"--{name}", type=kind, default=default, help=f"{text} (default {default})"
-        )
+    add_numbers(parser, options)
 
 
 def run(options: argparse.Namespace, report: Report) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks import accounting, native, peers
 from benchmarks.children import Child
-from benchmarks.limits import allow_descriptors, require
+from benchmarks.limits import add_numbers, allow_descriptors, require
 from benchmarks.registry import Benchmark, BenchmarkError
 from benchmarks.report import Report
 
@@ -73,10 +73,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         ("window", float, 5.0, "seconds of each round"),
         ("rounds", int, 3, "rounds; the figures are medians of them"),
     ]
-    for name, kind, default, text in options:
-        parser.add_argument(
-            f"--{name}", type=kind, default=default, help=f"{text} (default {default})"
-        )
+    add_numbers(parser, options)
     parser.add_argument(
         "--peers",
         default="janus-streaming,janus-videoroom",

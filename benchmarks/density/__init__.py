@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks import accounting, native, peers
 from benchmarks.children import Child
-from benchmarks.limits import allow_descriptors, require
+from benchmarks.limits import add_numbers, allow_descriptors, require
 from benchmarks.node import MediaNode
 from benchmarks.peers.lectern import LecternPeer
 from benchmarks.registry import Benchmark, BenchmarkError
@@ -66,10 +66,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         ("watch", float, 8.0, "seconds of media after each group of the second series"),
         ("fps", int, 3, "frames a second; the clients take some 40,000 packets a second in all"),
     ]
-    for name, kind, default, text in options:
-        parser.add_argument(
-            f"--{name}", type=kind, default=default, help=f"{text} (default {default:g})"
-        )
+    add_numbers(parser, options)
 
 
 def run(options: argparse.Namespace, report: Report) -> None:

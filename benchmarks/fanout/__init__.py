@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks import native
 from benchmarks.fanout.measure import Load, Measured, Round, measure, median
-from benchmarks.limits import allow_descriptors, require
+from benchmarks.limits import add_numbers, allow_descriptors, require
 from benchmarks.registry import Benchmark, BenchmarkError
 from benchmarks.report import Curve, Report, Row
 
@@ -93,10 +93,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         ("rounds", int, 3, "windows; the figures are medians of them"),
         ("rest", float, 3.0, "seconds of a class in which nobody sends, for idle_cpu_share"),
     ]
-    for name, kind, default, text in options:
-        parser.add_argument(
-            f"--{name}", type=kind, default=default, help=f"{text} (default {default})"
-        )
+    add_numbers(parser, options)
     parser.add_argument(
         "--classes", type=int, default=1, metavar="N", help="classes that the viewers are dealt to"
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks import accounting, native, peers
 from benchmarks.children import Child
-from benchmarks.limits import allow_descriptors, require
+from benchmarks.limits import add_numbers, allow_descriptors, require
 from benchmarks.peers.lectern import LecternPeer
 from benchmarks.registry import Benchmark, BenchmarkError
 from benchmarks.report import Report
@@ -63,10 +63,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         ("at-once", int, 12, "joins on their way at once in each process"),
         ("bell", int, BELL_SIZE, "viewers that click at the same moment; 0 leaves it out"),
     ]
-    for name, kind, default, text in options:
-        parser.add_argument(
-            f"--{name}", type=kind, default=default, help=f"{text} (default {default:g})"
-        )
+    add_numbers(parser, options)
     parser.add_argument(
         "--no-channel", action="store_true", help="viewers open no data channel (not our pages')"
     )

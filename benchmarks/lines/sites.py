@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from benchmarks.clients.handshake import PWD, UFRAG, Remote, certificate
+from benchmarks.clients.sdp import TRANSPORT_CC_ID, read_answer, viewer_offer
 from benchmarks.lines import janus_pages
 from benchmarks.node.offers import new_ssrc
 from benchmarks.peers import PlainSource, Seat
@@ -47,30 +47,6 @@ from tests.lectern.running import Up
 WATCH = (Path(__file__).parent / "watch.js").read_text()
 MOVING = "&fps=15&text"
 PASSWORD = "correct horse battery"
-# Native viewers of a page's class take what the load generator knows.
-NATIVE_OFFER = """v=0
-o=- 1 1 IN IP4 127.0.0.1
-s=-
-t=0 0
-a=group:BUNDLE 0
-m=video 9 UDP/TLS/RTP/SAVPF 96 97
-c=IN IP4 0.0.0.0
-a=rtcp-mux
-a=ice-ufrag:{ufrag}
-a=ice-pwd:{pwd}
-a=fingerprint:sha-256 {fingerprint}
-a=setup:active
-a=mid:0
-a=recvonly
-a=extmap:3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01
-a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid
-a=rtpmap:96 VP8/90000
-a=rtcp-fb:96 nack
-a=rtcp-fb:96 nack pli
-a=rtcp-fb:96 transport-cc
-a=rtpmap:97 rtx/90000
-a=fmtp:97 apt=96
-"""
 
 
 class Site(Protocol):
@@ -203,17 +179,10 @@ class _LecternCrowd:
         return PlainSource(new_ssrc(), *self._discard.getsockname())
 
     def open_viewer(self, port: int) -> Seat:
-        offer = NATIVE_OFFER.format(
-            ufrag=UFRAG, pwd=PWD, fingerprint=certificate().fingerprint[1]
-        ).replace("\n", "\r\n")
         headers = {"Content-Type": "application/sdp", "Cookie": self._cookies.pop()}
-        answer, _ = self._post(self._whep, offer, headers)
-        found = janus_pages.found
-        address, at = found(r"a=candidate:\S+ 1 [uU][dD][pP] \d+ (\S+ \d+) ", answer).split()
-        credentials = (found(r"a=ice-ufrag:(\S+)", answer), found(r"a=ice-pwd:(\S+)", answer))
-        fingerprint = found(r"a=fingerprint:sha-256 (\S+)", answer)
-        remote = Remote(address, int(at), *credentials, fingerprint)
-        return Seat(int(found(r"a=ssrc:(\d+) ", answer)), remote, 3)
+        text, _ = self._post(self._whep, viewer_offer(), headers)
+        answer = read_answer(text)
+        return Seat(answer.ssrc, answer.remote(), TRANSPORT_CC_ID)
 
     def _sign_up(self) -> str:
         account = {

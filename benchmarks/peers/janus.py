@@ -19,7 +19,8 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
-from benchmarks.clients.handshake import PWD, UFRAG, Remote, certificate
+from benchmarks.clients.handshake import PWD, UFRAG, certificate
+from benchmarks.clients.sdp import read_answer
 from benchmarks.node.offers import MID_ID, TRANSPORT_CC_ID, new_ssrc
 from benchmarks.peers import PlainSource, Seat
 from benchmarks.registry import BenchmarkError
@@ -184,7 +185,7 @@ class JanusVideoRoom(Janus):
         if self.is_fed_elsewhere:
             return PlainSource(ssrc, "127.0.0.1", self._media_port)
         answer = self.publish(_offer(ssrc, self._address, port))
-        return Seat(ssrc, _remote(answer), TRANSPORT_CC_ID)
+        return Seat(ssrc, read_answer(answer).remote(), TRANSPORT_CC_ID)
 
     def publish(self, offer: str) -> str:
         """Feed the room from whoever offers this; return the answer."""
@@ -302,21 +303,10 @@ def _found(pattern: str, text: str) -> str:
     return match[1]
 
 
-def _remote(sdp: str) -> Remote:
-    address, port = _found(r"a=candidate:\S+ 1 [uU][dD][pP] \d+ (\S+ \d+) ", sdp).split()
-    return Remote(
-        address,
-        int(port),
-        _found(r"a=ice-ufrag:(\S+)", sdp),
-        _found(r"a=ice-pwd:(\S+)", sdp),
-        _found(r"a=fingerprint:sha-256 (\S+)", sdp),
-    )
-
-
 def _seat(offer: str) -> Seat:
     transport_cc = re.search(r"a=extmap:(\d+)\S* " + re.escape(TRANSPORT_CC), offer)
-    ssrc = int(_found(r"a=ssrc:(\d+) ", offer))
-    return Seat(ssrc, _remote(offer), int(transport_cc[1]) if transport_cc else 0)
+    answered = read_answer(offer)
+    return Seat(answered.ssrc, answered.remote(), int(transport_cc[1]) if transport_cc else 0)
 
 
 def _lines(address: str, port: int, *, setup: str, direction: str) -> list[str]:

@@ -15,11 +15,11 @@ from benchmarks.clients.handshake import (
     PWD,
     UFRAG,
     Handshake,
-    Remote,
     bound_socket,
     certificate,
     drain,
 )
+from benchmarks.clients.sdp import read_answer
 from benchmarks.failover.deployment import Deployment
 from benchmarks.failover.school import School
 from benchmarks.registry import BenchmarkError
@@ -137,7 +137,7 @@ class WebChurn:
             if answered.status != 201:
                 raise BenchmarkError(f"A join was answered {answered.status}: {text}")
             location = answered.headers["Location"]
-        await _connected(Handshake(remote_of(text), bound_socket()))
+        await _connected(Handshake(read_answer(text).remote(), bound_socket()))
         async with self._http.delete(location, headers=who) as left:
             if left.status != 204:
                 raise BenchmarkError(f"A leave was answered {left.status}.")
@@ -189,22 +189,3 @@ def offer() -> str:
         f"a=fingerprint:sha-256 {certificate().fingerprint[1]}\na=setup:active\n"
     )
     return OFFER.format(transport=transport).replace("\n", "\r\n")
-
-
-def remote_of(answer: str) -> Remote:
-    """Return where a client of this answer goes: its first candidate over UDP."""
-
-    def found(pattern: str) -> re.Match[str]:
-        match = re.search(pattern, answer)
-        if match is None:
-            raise BenchmarkError(f"The answer lacks {pattern}.")
-        return match
-
-    candidate = found(r"a=candidate:\S+ 1 (?i:udp) \d+ (\S+) (\d+)")
-    return Remote(
-        candidate[1],
-        int(candidate[2]),
-        found(r"a=ice-ufrag:(\S+)")[1],
-        found(r"a=ice-pwd:(\S+)")[1],
-        found(r"a=fingerprint:sha-256 (\S+)")[1],
-    )

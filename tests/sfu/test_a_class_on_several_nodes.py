@@ -150,7 +150,7 @@ async def test_nobody_can_tell_which_node_serves_them(tmp_path: Path, soon: Soon
         await soon(lambda: not any(p.node._by_number or len(p.node.ssrcs) for p in tree.places))
 
 
-@pytest.mark.long  # exact in virtual time: core/tests/an_edge.rs
+@pytest.mark.long  # exact in virtual time: core/tests/an_edge
 async def test_a_link_is_one_copy_however_many_watch_behind_it(tmp_path: Path, soon: Soon) -> None:
     async with a_tree(tmp_path, 2) as tree:
         teacher = await tree.teacher()
